@@ -1,0 +1,360 @@
+"""The configuration: one YAML file, typed, frozen, unknown keys refused; dotted overrides on the command line.
+
+Each value has one owner; what follows from others is a property. `load` raises `ConfigError`, whose text is one
+line: the key, what is wrong, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class ConfigError(Exception):
+    """A broken configuration: one clear line, exit code 2."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class RunConfig(Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the run; its folder is `storage`/`name`."""
+    storage: str = "runs"
+    """Folder or URI (s3://, gs://) that holds run folders. In a submitted job it must be absolute or a URI."""
+    seed: int = 0
+    """Seed of every random choice."""
+
+
+class GraphConfig(Section):
+    target: str = Field(min_length=1, max_length=200)
+    """The skill to teach, in words."""
+    max_depth: Positive = 8
+    """Decomposition stops this many steps below the target."""
+    max_skills: Positive = 64
+    """No further skills are added beyond this many."""
+    min_skills: Positive = 2
+    """A graph with fewer skills stops the run: the teacher could not decompose the target."""
+    elementary: tuple[str, ...] = ()
+    """Names of skills that are taken as known: never decomposed further, never taught, only examined."""
+
+
+class TeacherConfig(Section):
+    kind: Literal["vllm", "openai", "python"] = "vllm"
+    """`vllm`: replicas in this cluster; `openai`: any OpenAI-compatible endpoint; `python`: your own engine class."""
+    model: str = "embedded:teacher"
+    """Hugging Face name, a folder, or `embedded:teacher`; with `openai` the served model's name."""
+    factory: str | None = None
+    """With `python`: `package.module:callable` that returns a text engine."""
+    base_url: str | None = None
+    """With `openai`: the endpoint, e.g. http://127.0.0.1:8000/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """With `openai`: the environment variable that holds the key."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    max_model_len: Positive = 1024
+    """Longest prompt plus answer, tokens."""
+    tensor_parallel: Positive = 1
+    """GPUs per replica."""
+    memory_fraction: Share = 0.9
+    """Share of a GPU's memory that vLLM may take (GPU only)."""
+    kv_cache_gib: float = Field(default=0.5, gt=0)
+    """Size of the KV cache (CPU only)."""
+
+
+class StudentConfig(Section):
+    model: str = "embedded:student"
+    """Hugging Face name, a folder, or `embedded:student`."""
+    max_model_len: Positive = 512
+    """Longest question plus answer in the exam, tokens."""
+
+
+class GenerateConfig(Section):
+    replicas: Positive = 1
+    """Teacher replicas."""
+    in_flight: Positive = 64
+    """Requests that one replica keeps in flight."""
+    slots: Positive = 256
+    """Requests leased or queued as ready at one time: the bound on generation's memory and on feedback lag."""
+    exercises_per_skill: Positive = 32
+    """Exercises written for every skill before any verdict."""
+    skills_per_exercise: tuple[Positive, ...] = (1, 2)
+    """How many skills an exercise combines; drawn uniformly."""
+    max_exercises: Positive = 100_000
+    """No more exercises than this are ordered, children included."""
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: Positive = 256
+    """Longest answer of the teacher, tokens; textbooks get `max_textbook_tokens`."""
+    max_textbook_tokens: Positive = 640
+    structured: bool = True
+    """Constrain the answer to the JSON schema of its kind."""
+    attempts: Positive = 3
+    """A request that fails this often becomes a final rejection."""
+    request_timeout_s: float = Field(default=120.0, gt=0)
+    """A request that a replica holds longer is given to another."""
+    max_question_tokens: Positive = 384
+    """A longer exercise (question and solution, student tokens) is rejected as too_long."""
+
+
+class TrainConfig(Section):
+    ranks: Positive = 1
+    """Data-parallel workers."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    """DeepSpeed ZeRO stage."""
+    precision: Literal["bf16", "fp32", "fp16"] = "bf16"
+    optimizer: Literal["adamw"] = "adamw"
+    lora_rank: int = Field(default=0, ge=0)
+    """0 tunes all weights; above, a PEFT adapter of this rank."""
+    row_tokens: Positive = 512
+    """Length of a packed row; at most 512 pays on CPU."""
+    rows_per_step: Positive = 2
+    """Packed rows per rank and optimizer step (gradient accumulation)."""
+    slots: Positive = 32
+    """Packed rows per rank that may be planned and not yet trained: feeds the rank, bounds the feedback lag."""
+    steps: Positive = 200
+    """Optimizer steps on exercises."""
+    textbook_passes: int = Field(default=1, ge=0)
+    """How often the textbooks are read before the exercises; 0 leaves them out."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    textbook_learning_rate: float | None = Field(default=None, gt=0)
+    """Defaults to `learning_rate`."""
+    warmup: Share = 0.05
+    """Share of each phase over which the learning rate rises."""
+    final_lr_share: Share = 0.1
+    """Where the cosine ends, as a share of the peak."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    grad_clip: float = Field(default=1.0, gt=0)
+    activation_checkpointing: bool = False
+    checkpoint_every: Positive = 200
+    """Steps between checkpoints; the end of each phase is one too."""
+    keep_checkpoints: Positive = 2
+    max_failures: int = Field(default=2, ge=0)
+    """Trainer restarts after a worker's death."""
+    deepspeed: dict[str, Any] = Field(default_factory=dict)
+    """Passed through to DeepSpeed; keys that this configuration owns are refused."""
+
+    @property
+    def rows_in_step(self) -> int:
+        return self.ranks * self.rows_per_step
+
+
+class DynamicsConfig(Section):
+    visits: Positive = 3
+    """E: visits of an exercise that make a verdict."""
+    visit_cap: Positive | None = None
+    """No exercise is trained on more often than this; default 2E."""
+    baseline: Literal["inline", "probe"] = "inline"
+    """Planted wrong answers: trained on among the rest (inline) or forward only (probe)."""
+    planted_share: Share = 0.02
+    planted_min: int = Field(default=64, ge=0)
+    """At least this many planted, once enough exercises are written."""
+    window: Positive = 512
+    """Verdicts over which the averages L_average and sigma_average run."""
+    cohort_steps: Positive = 32
+    """Steps over which the running mean of losses runs, against which residuals are taken."""
+    burn_in_verdicts: int = Field(default=64, ge=0)
+    """Until so many cycles are complete every verdict is `ambiguous`: the averages are not yet known."""
+    drop_cap: Share = 0.1
+    """At most this share of the exercises is dropped as erroneous."""
+    easy_weight: float = Field(default=0.5, gt=0, le=1)
+    """Sampling weight of an easy exercise."""
+    variants: int = Field(default=1, ge=0)
+    """New variants per hard exercise."""
+    max_difficulty: Positive = 5
+
+    @property
+    def cap(self) -> int:
+        return self.visit_cap if self.visit_cap is not None else 2 * self.visits
+
+
+class EvaluateConfig(Section):
+    exam: str = "embedded"
+    """`embedded`, or a JSONL file with `skill`, `question`, `answer` per line."""
+    questions_per_skill: Positive = 20
+    max_tokens: Positive = 96
+    answer_timeout_s: float = Field(default=3.0, gt=0)
+    """Time that the mathematical check of one answer may take."""
+
+
+class ClusterConfig(Section):
+    address: str | None = None
+    """Ray address; none starts a local cluster, `auto` joins the running one."""
+    cpus: float | None = Field(default=None, gt=0)
+    """CPUs to use; none takes what the cluster has."""
+    replica_gpus: float = Field(default=0.0, ge=0)
+    """GPUs of a teacher replica (a fraction shares the card)."""
+    rank_gpus: float = Field(default=0.0, ge=0)
+    """GPUs of a training rank."""
+    student_gpus: float = Field(default=0.0, ge=0)
+    """GPUs of the student replica that sits the exam."""
+    placement_timeout_s: float = Field(default=120.0, gt=0)
+
+
+class WatchConfig(Section):
+    engine_start_s: float = Field(default=300.0, gt=0)
+    """Deadline for an engine to be ready."""
+    stall_s: float = Field(default=180.0, gt=0)
+    """No progress in a phase for this long stops the run and names what is stuck."""
+    hang_s: float = Field(default=60.0, gt=0)
+    """An engine with requests in flight that answers nothing for this long is ended and replaced."""
+
+
+class Config(Section):
+    run: RunConfig
+    graph: GraphConfig
+    teacher: TeacherConfig = TeacherConfig()
+    student: StudentConfig = StudentConfig()
+    generate: GenerateConfig = GenerateConfig()
+    train: TrainConfig = TrainConfig()
+    dynamics: DynamicsConfig = DynamicsConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    watch: WatchConfig = WatchConfig()
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> Self:
+        _check_teacher(self)
+        _check_train(self)
+        _check_dynamics(self)
+        return self
+
+
+def _check_teacher(config: Config) -> None:
+    teacher = config.teacher
+    if teacher.kind == "openai" and not teacher.base_url:
+        raise ValueError("teacher.base_url: an openai teacher needs its endpoint; set teacher.base_url=http://...")
+    if teacher.kind == "python" and not teacher.factory:
+        raise ValueError("teacher.factory: a python teacher needs it; set teacher.factory=package.module:callable")
+    if config.generate.in_flight > config.generate.slots:
+        raise ValueError(
+            f"generate.slots: {config.generate.slots} is less than generate.in_flight {config.generate.in_flight}, "
+            "so a replica could never be full; raise slots or lower in_flight"
+        )
+    if config.generate.max_textbook_tokens >= teacher.max_model_len:
+        raise ValueError(
+            f"generate.max_textbook_tokens: {config.generate.max_textbook_tokens} leaves no room for a prompt in "
+            f"teacher.max_model_len {teacher.max_model_len}; lower the one or raise the other"
+        )
+
+
+_OWNED_DEEPSPEED_KEYS = {
+    "train_batch_size": "train.rows_per_step and train.ranks",
+    "train_micro_batch_size_per_gpu": "train.rows_per_step",
+    "gradient_accumulation_steps": "train.rows_per_step",
+    "gradient_clipping": "train.grad_clip",
+    "optimizer": "train.optimizer",
+    "scheduler": "train.learning_rate, train.warmup and train.final_lr_share",
+    "bf16": "train.precision",
+    "fp16": "train.precision",
+}
+
+
+def _check_train(config: Config) -> None:
+    train = config.train
+    if train.slots < 2 * train.rows_per_step:
+        raise ValueError(
+            f"train.slots: {train.slots} rows cannot feed steps of {train.rows_per_step} rows per rank; "
+            f"use at least {2 * train.rows_per_step} (twice train.rows_per_step); 16 steps' worth feeds without idling"
+        )
+    if config.generate.max_question_tokens > train.row_tokens:
+        raise ValueError(
+            f"generate.max_question_tokens: {config.generate.max_question_tokens} is more than train.row_tokens "
+            f"{train.row_tokens}, so an exercise might fit no row; lower it or raise train.row_tokens"
+        )
+    if train.lora_rank and train.zero_stage == 3:
+        raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")
+    if train.precision == "fp16" and config.cluster.rank_gpus == 0:
+        raise ValueError("train.precision: fp16 needs a GPU (DeepSpeed refuses it on CPU); use bf16 or fp32")
+    for key, owner in _OWNED_DEEPSPEED_KEYS.items():
+        if key in train.deepspeed:
+            raise ValueError(f"train.deepspeed.{key}: this value belongs to {owner}; set it there")
+    if "stage" in train.deepspeed.get("zero_optimization", {}):
+        raise ValueError("train.deepspeed.zero_optimization.stage: this belongs to train.zero_stage; set it there")
+
+
+def _check_dynamics(config: Config) -> None:
+    if config.dynamics.cap < config.dynamics.visits:
+        raise ValueError(
+            f"dynamics.visit_cap: {config.dynamics.cap} is less than dynamics.visits {config.dynamics.visits}, "
+            "so no exercise would ever get a verdict; raise visit_cap"
+        )
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file, apply `section.key=value` overrides (values are YAML) and validate.
+
+    Raises:
+        ConfigError: one line that names the key and the remedy.
+    """
+    try:
+        text = Path(path).read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}:{line} is not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must hold sections such as 'run:' and 'graph:', not {type(data).__name__}")
+    for override in overrides:
+        _apply_override(data, override)
+    return parse(data)
+
+
+def parse(data: Mapping[str, Any]) -> Config:
+    """Validate plain values; raises `ConfigError` with one line."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    path = key.strip().split(".")
+    if not sign or not all(path):
+        raise ConfigError(f"override {override!r}: write it as section.key=value")
+    node = data
+    for part in path[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"override {override!r}: {part!r} is a value, not a section")
+    try:
+        node[path[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML; quote it") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "value_error":
+        return f"{first['msg'].removeprefix('Value error, ')}{more}"
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {_nearest(first['loc'])}{more}"
+    if first["type"] == "missing":
+        return f"{key}: missing; every run needs it{more}"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}{more}"
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """The known keys beside an unknown one, the most similar first."""
+    from difflib import get_close_matches
+
+    model: type[BaseModel] = Config
+    for part in loc[:-1]:
+        model = model.model_fields[str(part)].annotation  # type: ignore[assignment]
+    known = sorted(model.model_fields)
+    close = get_close_matches(str(loc[-1]), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"

@@ -1,0 +1,321 @@
+"""The records that travel round the ring: one frozen dataclass per arrow.
+
+No heavy import here: queues and actors deserialise these everywhere. An id is an integer, minted once by
+the curator when a request is made; whatever is written for that request keeps the id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a request asks the teacher to write."""
+
+    PREREQUISITES = "prerequisites"
+    """The skills needed before a skill (DSA graph construction)."""
+    TEXTBOOK = "textbook"
+    """A textbook page for one skill."""
+    EXERCISE = "exercise"
+    """An exercise that needs all the named skills."""
+    VARIANT = "variant"
+    """A similar exercise: the consequence of a hard-to-learn verdict."""
+    COMPOSED = "composed"
+    """One exercise that combines two easy ones of different skills."""
+    HARDER = "harder"
+    """The same skill one difficulty up."""
+
+
+EXERCISE_KINDS = frozenset({Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
+CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """A node of the skill graph.
+
+    Example:
+        Skill(id="chain-rule", name="Chain rule", level=4, source="teacher", found_from="differential-calculus")
+    """
+
+    id: str
+    """Normalised name: lower case, words joined by '-'. Unique in a graph."""
+    name: str
+    """As the teacher or the syllabus wrote it."""
+    description: str = ""
+    """One sentence, may be empty."""
+    level: int = 0
+    """Longest path from a skill without prerequisites (0 = elementary)."""
+    source: str = "teacher"
+    """Who brought it in: target, teacher, syllabus or hand."""
+    found_from: str | None = None
+    """Id of the skill whose decomposition named it first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """`prerequisite` has to be learned before `skill` (both are skill ids)."""
+
+    prerequisite: str
+    skill: str
+    source: str = "teacher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillGraph:
+    """A directed acyclic graph of skills; `skills` is in learning order (level, then name)."""
+
+    target: str
+    """Id of the skill that the run teaches."""
+    skills: tuple[Skill, ...]
+    edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExerciseRequest:
+    """An order for one piece of text; the type that starts the ring and that closes it."""
+
+    id: int
+    """Minted once; the written item keeps it."""
+    kind: Kind
+    skills: tuple[str, ...]
+    """Skill ids. One for prerequisites and textbooks, one or more for exercises."""
+    difficulty: int = 1
+    """1 (easiest) to 5."""
+    parents: tuple[int, ...] = ()
+    """Ids of the exercises that it descends from; two for a composed one."""
+    cause: tuple[int, int] | None = None
+    """(exercise, cycle) of the verdict that ordered it: the key that keeps a verdict from ordering twice."""
+    attempt: int = 0
+    """How many times it was given out before."""
+    seed: int = 0
+    """Sampling seed of this attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRef:
+    """Where a written item lies: row `row` of segment `segment` of the run's `written` journal."""
+
+    segment: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillBrief:
+    """What a prompt says of a skill: the graph's words, without the graph."""
+
+    id: str
+    name: str
+    description: str = ""
+    prerequisites: tuple[str, ...] = ()
+    """Names of its direct prerequisites."""
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A leased request with all that is needed to render its prompt."""
+
+    request: ExerciseRequest
+    skills: tuple[SkillBrief, ...]
+    parents: tuple[TextRef, ...] = ()
+    """Where the parents' texts lie, in the order of `request.parents`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What an engine answered to one assignment: untrusted text with its origin."""
+
+    request: ExerciseRequest
+    text: str
+    finish_reason: str
+    """`stop`, `length`, or `error` (then `text` is the engine's message)."""
+    generator: str
+    """Model name or path, as configured."""
+    generator_version: str
+    """Weights version, and incarnation of the replica, e.g. `0/teacher-1.0`."""
+    prompt_version: str
+    """Template name and content hash, e.g. `exercise@3f9a1c20`."""
+    output_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prerequisites:
+    """The teacher's answer to `Kind.PREREQUISITES`: (name, description) pairs in the order given; may be empty."""
+
+    skill: str
+    names: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Textbook:
+    """A textbook page on one skill."""
+
+    skill: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exercise:
+    """A question with a worked solution and a final answer. Whether the answer is right is not known."""
+
+    skills: tuple[str, ...]
+    question: str
+    solution: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An item that passed the checks, with its lineage and its tokens. The row of the `written` journal."""
+
+    request: ExerciseRequest
+    item: Prerequisites | Textbook | Exercise
+    generator: str
+    generator_version: str
+    prompt_version: str
+    content_hash: int
+    """64-bit hash of the normalised text; serves duplicates only."""
+    answer_hash: int = 0
+    """64-bit hash of the normalised final answer; 0 where there is none."""
+    input_ids: tuple[int, ...] = ()
+    """The student's tokens: prompt and answer, end token included. Empty for prerequisites."""
+    prompt_tokens: int = 0
+    """The first so many of `input_ids` carry no loss (0 for a textbook)."""
+    checks: tuple[tuple[str, str], ...] = ()
+    """(check, result) pairs, one per check that ran."""
+    output_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def loss_tokens(self) -> int:
+        """Tokens that carry loss. The first token of a row is never predicted."""
+        return max(0, len(self.input_ids) - max(1, self.prompt_tokens))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """An item that failed: data, not a crash."""
+
+    request: ExerciseRequest
+    reason: str
+    """A short key, bounded in number: schema, truncated, duplicate, contaminated, too_long, engine, ..."""
+    detail: str = ""
+    """At most 200 characters for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The loss of one exercise on one visit, taken from the training forward pass."""
+
+    exercise: int
+    visit: int
+    """1-based."""
+    step: int
+    """Optimizer step of the run, over both phases, 1-based."""
+    loss: float
+    """Mean token cross-entropy over the answer tokens, nats."""
+    tokens: int
+    """Answer tokens."""
+
+
+class VerdictClass(StrEnum):
+    ERRONEOUS = "erroneous"
+    HARD = "hard_to_learn"
+    EASY = "easy_to_learn"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How one exercise was learned in one cycle of E visits."""
+
+    exercise: int
+    cycle: int
+    """0-based: visits cycle*E+1 .. (cycle+1)*E."""
+    step: int
+    """The step whose loss completed the cycle."""
+    verdict: VerdictClass
+    mean_loss: float
+    """Mean of the cohort residuals, nats."""
+    loss_spread: float
+    """Population standard deviation of the residuals."""
+    reason: str
+    """Which inequality decided, with the numbers."""
+
+
+class Action(StrEnum):
+    DROP = "drop"
+    AUGMENT = "augment"
+    COMPOSE = "compose"
+    DOWN_WEIGHT = "down_weight"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The consequence of a verdict. A value: the controller carries it out."""
+
+    exercise: int
+    cycle: int
+    actions: tuple[Action, ...]
+    weight: float
+    """Sampling weight from now on; 0 = dropped."""
+    orders: tuple[Order, ...] = ()
+    """What to have written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A request before it has an id."""
+
+    kind: Kind
+    skills: tuple[str, ...]
+    difficulty: int
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedItem:
+    """One example inside a packed row."""
+
+    exercise: int
+    """Id of the example; a planted one has an id of its own."""
+    prompt: TextRef
+    """Whose prompt tokens are used."""
+    answer: TextRef
+    """Whose answer tokens are used: the same place, but for planted wrong answers."""
+    tokens: int
+    loss_tokens: int
+    visit: int
+    """1-based visit of this example."""
+    weight: float = 1.0
+    """Multiplies its loss; 0 = forward only (probe)."""
+    offset: int = 0
+    """First token taken of a textbook that is longer than a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPlan:
+    """A training lease: one packed row for one rank. Planned whole steps at a time, so all ranks hold equally many."""
+
+    lease: int
+    """Number of the lease; unique in a run."""
+    rank: int
+    attempt: int
+    """Which attempt of the trainer it was given to; older attempts are reclaimed."""
+    step: int
+    """Optimizer step that trains it, 1-based, over both phases."""
+    phase: str
+    """`textbooks` or `exercises`."""
+    progress: float
+    """Where the step lies in its phase, 0..1: what the learning-rate schedule reads."""
+    denominator: float
+    """Sum of weight * loss_tokens over all rows of the step, all ranks: makes the loss an exact token mean."""
+    items: tuple[PackedItem, ...]
