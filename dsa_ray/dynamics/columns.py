@@ -26,10 +26,10 @@ class Columns:
         return self._data[name][: self._rows]
 
     def append(self, **arrays: np.ndarray | int | float | bool) -> None:
-        """Add rows: every column must be given; scalars are repeated along the longest array."""
+        """Add rows: every column must be given; scalars are repeated along the arrays."""
         if arrays.keys() != self._data.keys():
             raise ValueError(f"columns {sorted(self._data)} cannot take {sorted(arrays)}")
-        count = max(np.size(array) for array in arrays.values())
+        count = max(len(array) if isinstance(array, np.ndarray) else 1 for array in arrays.values())
         end = self._rows + count
         self._reserve(end)
         for name, array in arrays.items():

@@ -1,0 +1,1 @@
+"""What is trained when: the curator and its plans."""
