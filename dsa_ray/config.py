@@ -134,7 +134,7 @@ class TrainConfig(Section):
     grad_clip: float = Field(default=1.0, gt=0)
     activation_checkpointing: bool = False
     checkpoint_every: Positive = 200
-    """Steps between checkpoints; the end of each phase is one too."""
+    """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
     max_failures: int = Field(default=2, ge=0)
     """Trainer restarts after a worker's death."""
