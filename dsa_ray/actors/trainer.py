@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from dsa_ray.config import Config, parse
 from dsa_ray.curriculum.host import CURATOR_STATE
+from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
+from dsa_ray.training.collate import from_batch
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import load_student
 
@@ -43,11 +44,21 @@ class TrainerShares:
     rank_threads: int
 
 
-def fit(config: Config, run: Any, student_path: str, curator: ActorHandle, shares: TrainerShares) -> ray.train.Result:
+@ray.remote(num_cpus=0, max_restarts=0)
+class TrainerActor:
+    """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor."""
+
+    def fit(self, config: dict[str, Any], run: str, student_path: str, curator: ActorHandle, shares: Any) -> None:
+        fit(parse(config), RunFolder.open(run), student_path, curator, shares)
+
+
+def fit(
+    config: Config, run: RunFolder, student_path: str, curator: ActorHandle, shares: TrainerShares
+) -> ray.train.Result:
     """Train until the curator's steps are over; returns when the student is exported. Blocks.
 
     Args:
-        run: the run's folder (`storage.run_folder.RunFolder`).
+        run: the run's folder.
         student_path: folder or name of the base student.
 
     Raises:
@@ -96,7 +107,8 @@ def _train_rank(setup: dict[str, Any]) -> None:
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
     attempt = _begin(engine, setup["curator"], rank)
     reporter = _Reporter(engine, setup["curator"], config, rank, attempt)
-    run_rank(engine, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")), config.train.rows_per_step, reporter, config)
+    rows = map(from_batch, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")))
+    run_rank(engine, rows, config.train.rows_per_step, reporter, config.train)
     reporter.finish()
     engine.export_hf(setup["export"], tokenizer)
 
@@ -107,7 +119,7 @@ def _begin(engine: Any, curator: ActorHandle, rank: int) -> int:
     state = None
     if checkpoint:
         with checkpoint.as_directory() as folder:
-            engine.load(f"{folder}/{SHARDS}")
+            engine.load(folder, SHARDS)
             if rank == 0:
                 state = (Path(folder) / CURATOR_STATE).read_bytes()
     attempt = torch.zeros(1, dtype=torch.int64)
@@ -164,7 +176,7 @@ class _Reporter:
             if self._rank == 0:
                 state = ray.get(self._curator.checkpoint.remote(step.step), timeout=REPLY_S)
                 (Path(folder) / CURATOR_STATE).write_bytes(state)
-            self._engine.save(os.path.join(folder, SHARDS))
+            self._engine.save(folder, SHARDS)
             ray.train.report({"step": step.step, "loss": step.loss}, checkpoint=Checkpoint.from_directory(folder))
         self._saved_step = step.step
 

@@ -32,7 +32,7 @@ class StepMetrics:
     def add(self, report: Mapping[str, Any], gauges: Callable[[], dict[str, Any]]) -> None:
         """Take a rank's report: step, phase, lr, loss, grad_norm, tokens, loss_tokens, wait_s, step_s.
 
-        `loss` is the rank's share of the step's token mean: shares add up. `gauges` is asked once per line.
+        `loss` is the token mean of the rank's rows, in nats. `gauges` is asked once per line.
         """
         partial = self._partial.setdefault(report["step"], [])
         partial.append(report)
@@ -78,7 +78,7 @@ class StepMetrics:
             "phase": first["phase"],
             "lr": first["lr"],
             "grad_norm": first["grad_norm"],
-            "loss": sum(report["loss"] for report in reports),
+            "loss": _mean_loss(reports),
             "tokens": sum(report["tokens"] for report in reports),
             "loss_tokens": sum(report["loss_tokens"] for report in reports),
             "wait_s": sum(report["wait_s"] for report in reports) / len(reports),
@@ -94,6 +94,11 @@ class StepMetrics:
         for key in ("tokens", "loss_tokens", "wait_s", "step_s"):
             sums[key] += step[key]
         self._losses.setdefault(step["phase"], []).append(step["loss"])
+
+
+def _mean_loss(reports: list[Mapping[str, Any]]) -> float:
+    tokens = sum(report["loss_tokens"] for report in reports)
+    return sum(report["loss"] * report["loss_tokens"] for report in reports) / max(1, tokens)
 
 
 def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:

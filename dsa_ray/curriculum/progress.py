@@ -16,8 +16,8 @@ class Children:
 
     written: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(sorted(CHILD_KINDS), 0))
     trained: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(sorted(CHILD_KINDS), 0))
-    lags: list[tuple[int, int, float]] = field(default_factory=list)
-    """(child, steps, seconds) of every child that was trained on."""
+    lags: list[tuple[int, str, int, float]] = field(default_factory=list)
+    """(child, kind, steps, seconds) of every child that was trained on."""
     _ordered: dict[int, tuple[Kind, int, float]] = field(default_factory=dict)
     _first_trained: set[int] = field(default_factory=set)
 
@@ -37,12 +37,12 @@ class Children:
             self._first_trained.add(child)
             kind, ordered_step, ordered_at = order
             self.trained[kind] += 1
-            self.lags.append((child, step - ordered_step, now - ordered_at))
+            self.lags.append((child, kind.value, step - ordered_step, now - ordered_at))
 
     def lag_quantiles(self) -> dict[str, dict[str, float]]:
         """p50 and p95 of the lag in steps and in seconds; zeros when no child was trained on."""
-        steps = np.array([lag[1] for lag in self.lags] or [0])
-        seconds = np.array([lag[2] for lag in self.lags] or [0.0])
+        steps = np.array([lag[2] for lag in self.lags] or [0])
+        seconds = np.array([lag[3] for lag in self.lags] or [0.0])
         return {
             "feedback_lag_steps": _quantiles(steps),
             "feedback_lag_s": _quantiles(seconds),
@@ -66,7 +66,7 @@ class Children:
         """Seconds of children that were still waited for count from now: the clock of another process is not ours."""
         self.written = {Kind(kind): n for kind, n in state["written"].items()}
         self.trained = {Kind(kind): n for kind, n in state["trained"].items()}
-        self.lags = [(child, steps, seconds) for child, steps, seconds in state["lags"]]
+        self.lags = [(child, kind, steps, seconds) for child, kind, steps, seconds in state["lags"]]
         self._ordered = {child: (Kind(kind), step, now) for child, kind, step in state["ordered"]}
         self._first_trained = set(state["first_trained"])
 
