@@ -15,8 +15,11 @@ burn-in, and the two guards of the error test.
 What to expect with E = 3. sigma of three values is noisy (its standard error is about 0.4 sigma), so `sigma <
 sigma_average` passes roughly half of the exercises of any kind, and roughly half are ambiguous: the spread test is a
 weak filter, not a measurement. L_b and sigma_b are means over the planted: real errors that behave exactly like the
-planted pass `L >= L_b` and `sigma <= sigma_b` about half of the time each, so one cycle finds about a quarter to a
-third of them, whatever the margin. The rule buys precision, not recall; the second cycle finds more.
+planted pass `L >= L_b` and `sigma <= sigma_b` about half of the time each, so one cycle finds a quarter to a half of
+them, whatever the margin. The rule buys precision, not recall. Simulated (2,400 exercises, wrong ones 2 to 20 % and
+rising to 0.9 nats above the right ones): precision 0.67 to 0.99, recall 0.27 to 0.5, under 1 % called erroneous where
+nothing is wrong, nothing where a third or more is. L_b is one number for all skills: right exercises of a skill that is
+much harder than the rest can pass for errors, and the guards and `drop_cap` only bound how many.
 """
 
 from __future__ import annotations
