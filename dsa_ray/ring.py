@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -25,10 +26,13 @@ import ray
 from ray.actor import ActorHandle
 
 from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
-from dsa_ray.actors.serving import RecorderActor, ReplicaActor
+from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.generation.checks import Examiner
+from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.machine import ClusterShape
 from dsa_ray.placement import Placement, plan
 from dsa_ray.storage.run_folder import RunFolder
@@ -90,15 +94,7 @@ class Ring:
             for index in range(share.count)
         ]
         self._starting = [replica.start.remote() for replica in self._replicas]
-        self._recorder = RecorderActor.options(
-            num_cpus=placement["recorder"].cpus, name=self._name("recorder")
-        ).remote(config, self._run.journal, self._held_out, self._student_model)
-        stream = StreamPlan(
-            reader_cpus=placement["generation_source"].cpus,
-            examiner_cpus=placement["examiner"].cpus,
-            patience_s=config.watch.engine_start_s,
-        )
-        self._recording = self._recorder.run.remote(self._replicas, self._curator, stream)
+        self._recording = self._start_recorder()
         self._student = self._start_student()
         return placement
 
@@ -177,6 +173,19 @@ class Ring:
     def _name(self, part: str) -> str:
         return f"{self._config.run.name}/{part}"
 
+    def _start_recorder(self) -> ray.ObjectRef:
+        config, placement = self._config, self._placement
+        stream = StreamPlan(
+            reader_cpus=placement["generation_source"].cpus,
+            examiner_cpus=placement["examiner"].cpus,
+            patience_s=config.watch.engine_start_s,
+        )
+        examiner = functools.partial(make_examiner, config, self._student_model, self._held_out)
+        recorder = RecorderActor.options(
+            name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
+        ).remote(self._run.journal, self._curator, self._replicas, examiner, stream, config.watch.stall_s)
+        return recorder.run.remote()
+
     def _start_student(self) -> ActorHandle:
         share = self._placement["student"]
         exam = self._config.model_copy(update={"teacher": student_teacher(self._config)})
@@ -194,6 +203,11 @@ class Ring:
         if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
             _raise_if_failed(self._recording, "the generation stream ended")
             self._recording = None
+
+
+def make_examiner(config: Config, student: str, held_out: Sequence[str], known: frozenset[int]) -> Examiner:
+    """The checks of the generation stream, made inside its actor; `known` are hashes of what is written already."""
+    return Examiner(config, StudentTokenizer(student), held_out, known)
 
 
 def _connect(config: Config) -> None:

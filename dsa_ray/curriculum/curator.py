@@ -87,6 +87,7 @@ class Curator:
         """Rebuild the generation side from a run's journal (see `Supply.restore`)."""
         for accepted in self.supply.restore(events, written):
             self._add_exercise(accepted)
+        self._remember_children()
 
     def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Count failed attempts."""
@@ -182,6 +183,7 @@ class Curator:
         for planted, question, answer in state.get("planted", ()):
             self.table.plant(planted, question, answer)
         self.history.mark_planted(sorted(self.table.planted))
+        self._remember_children()
         for exercise in (*known, *sorted(self.table.planted)):
             if exercise not in self.sampler:
                 self.sampler.add(exercise, 1.0, front=False)
@@ -238,6 +240,12 @@ class Curator:
         }
 
     # inside
+
+    def _remember_children(self) -> None:
+        """Tell the policy which children exist or are on their way, so that no verdict orders them again."""
+        for request in self.supply.child_requests():
+            assert request.cause is not None
+            self.policy.remember(request.cause, request.kind, request.parents)
 
     def _open_training(self) -> None:
         if self.supply.textbooks_settled and not self.planner.textbooks_known:
@@ -297,14 +305,14 @@ class Curator:
             skills=request.skills,
             difficulty=request.difficulty,
             parents=request.parents,
-            dropped_share=self.dropped / max(1, len(self.table)),
+            dropped_share=(self.dropped + 1) / max(1, len(self.table)),
         )
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1
         self.decisions.update(action.value for action in decision.actions)
         self._last_verdict[verdict.exercise] = verdict
         if Action.DROP in decision.actions:
-            self.dropped += 1
+            self.dropped += decision.reason != "dropped_before"
             self.sampler.drop(verdict.exercise)
         else:
             self.sampler.set_weight(verdict.exercise, decision.weight)

@@ -116,7 +116,7 @@ class StepPlanner:
 
     def _exercise_step(self, patient: bool) -> list[list[PackedItem]]:
         count, row_tokens = self._config.rows_in_step, self._config.row_tokens
-        candidates = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens))
+        candidates = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens), self.next_step)
         rows = pack_step(self._table.tokens(candidates), row_tokens, count)
         if len(rows) < count or not all(rows):
             return []

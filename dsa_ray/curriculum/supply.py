@@ -64,6 +64,7 @@ class Supply:
         self._exercises_ordered = 0
         self._round = 0
         self._opened = False
+        self._children: list[ExerciseRequest] = []
         self.graph: SkillGraph | None = None
         self.textbooks: dict[str, tuple[int, TextRef, int]] = {}
         self.written: Counter[Kind] = Counter()
@@ -133,8 +134,14 @@ class Supply:
             self._exercises_ordered += 1
         request = self.book.mint(order, cause, nth)
         if request is not None:
+            if cause is not None:
+                self._children.append(request)
             self._emit({"event": "request", **asdict(request)})
         return request
+
+    def child_requests(self) -> Sequence[ExerciseRequest]:
+        """Every request that a verdict caused, written or not."""
+        return self._children
 
     def order_round(self) -> int:
         """One more exercise for every taught skill (a round). Returns how many were ordered."""
@@ -154,6 +161,7 @@ class Supply:
             if row["id"] not in minted:
                 minted[row["id"]] = request_from_row(row)
             exercises += self._book(minted[row["id"]], segment, row)
+        self._children = [request for request in minted.values() if request.cause is not None]
         settled = self._refs.keys() | given_up
         self.book.restore(minted.values(), settled)
         for request in minted.values():
