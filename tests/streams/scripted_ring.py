@@ -28,7 +28,7 @@ class Curator:
                 if holder[0] == replica:
                     self._give_back(number)
         given, self._waiting = self._waiting[:n], self._waiting[n:]
-        self._held.update({number: (replica, incarnation) for number in given})
+        self._held.update(dict.fromkeys(given, (replica, incarnation)))
         return [assignment(number, self._attempts[number]) for number in given]
 
     def _give_back(self, number: int) -> None:
