@@ -88,19 +88,18 @@ def memory(config: Config, teacher: ModelShape, student: ModelShape) -> list[Mem
 
 
 def _teacher_row(config: Config, shape: ModelShape) -> MemoryRow:
+    """On a GPU the smallest that starts: weights and the KV cache of one full request. vLLM takes what it is given."""
     teacher, on_gpu = config.teacher, config.cluster.replica_gpus > 0
     weights = shape.parameters * (4 if teacher.dtype == "float32" else 2) / GIB
-    per_token = 2 * shape.layers * shape.kv_width * 2
-    wanted = config.generate.in_flight * teacher.max_model_len * per_token / GIB
-    cache = wanted if on_gpu else teacher.kv_cache_gib
-    base = 0.0 if on_gpu else ENGINE_GIB
-    parts = f"weights {weights:.2f} ({_source(shape)}), KV cache {cache:.2f}"
-    if on_gpu:
-        parts += f" for {config.generate.in_flight} full requests; vLLM takes {teacher.memory_fraction:.0%} of the card"
-    where = "GPU" if on_gpu else "CPU"
-    return MemoryRow(
-        name="teacher", where=where, count=config.generate.replicas, gib=base + weights + cache, parts=parts
+    one = teacher.max_model_len * 2 * shape.layers * shape.kv_width * 2 / GIB
+    cache = one if on_gpu else teacher.kv_cache_gib
+    gib = weights + cache + (0.0 if on_gpu else ENGINE_GIB)
+    parts = (
+        f"weights {weights:.2f} ({_source(shape)}), KV cache {cache:.2f}; "
+        f"{config.generate.in_flight * one:.2f} would hold all requests in flight at full length"
     )
+    where = "GPU" if on_gpu else "CPU"
+    return MemoryRow(name="teacher", where=where, count=config.generate.replicas, gib=gib, parts=parts)
 
 
 def _student_row(config: Config, shape: ModelShape) -> MemoryRow:

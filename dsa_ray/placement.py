@@ -197,6 +197,12 @@ def _check_gpu_keys(config: Config) -> None:
         value = getattr(places, key)
         if value > 1 and value != int(value):
             raise PlacementError(f"cluster.{key}: {value:g} GPUs; above one only whole GPUs can be given")
+    fraction = config.teacher.memory_fraction
+    if config.teacher.kind == "vllm" and 0 < places.replica_gpus < 1 and fraction > places.replica_gpus:
+        raise PlacementError(
+            f"teacher.memory_fraction: a replica would take {fraction:g} of a card's memory, and has "
+            f"cluster.replica_gpus={places.replica_gpus:g} of it; set teacher.memory_fraction to that or less"
+        )
     if places.rank_gpus > 1:
         raise PlacementError(f"cluster.rank_gpus: {places.rank_gpus:g}; a rank uses one GPU: raise train.ranks instead")
     tensor_parallel = config.teacher.tensor_parallel

@@ -39,7 +39,10 @@ def test_processes_that_compute_get_more_than_those_that_pass_on() -> None:
 )
 def test_a_plan_never_hands_out_more_than_there_is(cpus: float, ranks: int, replicas: int, gpus: float) -> None:
     wanted = config(
-        train={"ranks": ranks}, generate={"replicas": replicas}, cluster={"rank_gpus": gpus, "replica_gpus": gpus}
+        teacher={"memory_fraction": 0.2},
+        train={"ranks": ranks},
+        generate={"replicas": replicas},
+        cluster={"rank_gpus": gpus, "replica_gpus": gpus},
     )
     try:
         placement = plan(wanted, ClusterShape(cpus=cpus, gpus=16, nodes=2))
@@ -62,7 +65,7 @@ def test_threads_divide_the_real_cpus_among_those_that_compute() -> None:
 
 
 def test_a_process_on_a_gpu_asks_for_no_compute_threads() -> None:
-    wanted = config(cluster={"rank_gpus": 0.5, "replica_gpus": 0.5})
+    wanted = config(teacher={"memory_fraction": 0.5}, cluster={"rank_gpus": 0.5, "replica_gpus": 0.5})
     assert plan(wanted, ClusterShape(cpus=16, gpus=1))["rank"].threads == 1
 
 
@@ -78,7 +81,8 @@ def test_gpus_that_are_not_there_are_refused_with_what_asks_for_them() -> None:
 
 
 def test_teacher_and_trainer_can_share_one_card() -> None:
-    wanted = config(cluster={"replica_gpus": 0.4, "rank_gpus": 0.45, "student_gpus": 0.15})
+    cards = {"replica_gpus": 0.4, "rank_gpus": 0.45, "student_gpus": 0.15}
+    wanted = config(teacher={"memory_fraction": 0.35}, cluster=cards)
     assert plan(wanted, ClusterShape(cpus=16, gpus=1)).gpus == pytest.approx(1.0)
 
 
@@ -103,6 +107,11 @@ def test_a_head_node_without_gpus_does_not_thin_out_the_others() -> None:
 def test_tensor_parallel_and_gpus_per_replica_have_to_agree() -> None:
     with pytest.raises(PlacementError, match=r"set cluster\.replica_gpus=4"):
         plan(config(teacher={"tensor_parallel": 4}), ClusterShape(cpus=64, gpus=8))
+
+
+def test_a_replica_may_not_take_more_memory_than_its_part_of_the_card() -> None:
+    with pytest.raises(PlacementError, match=r"teacher\.memory_fraction: a replica would take 0\.9"):
+        plan(config(cluster={"replica_gpus": 0.5}), ClusterShape(cpus=8, gpus=1))
 
 
 @pytest.mark.parametrize("key", ["replica_gpus", "student_gpus"])
