@@ -298,6 +298,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         text = Path(path).read_text()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is no text; give the path of a YAML file") from None
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
