@@ -134,7 +134,7 @@ class TrainConfig(Section):
     grad_clip: float = Field(default=1.0, gt=0)
     activation_checkpointing: bool = False
     checkpoint_every: Positive = 200
-    """Steps between checkpoints; the end of each phase is one too."""
+    """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
     max_failures: int = Field(default=2, ge=0)
     """Trainer restarts after a worker's death."""
@@ -298,6 +298,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         text = Path(path).read_text()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is no text; give the path of a YAML file") from None
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,1 +1,1 @@
-"""What is trained when: the curator and its plans."""
+"""What is written next and what is trained next: decisions about one state, in numbers."""

@@ -58,6 +58,11 @@ class Sampler:
         return self._eligible
 
     @property
+    def unvisited(self) -> int:
+        """Exercises that were never taken and may still be."""
+        return int(((self._columns["visits"] == 0) & ~self._columns["dropped"]).sum())
+
+    @property
     def dropped(self) -> int:
         return self._dropped
 

@@ -219,3 +219,12 @@ def test_any_history_gives_the_order_of_a_plain_sort_also_after_a_round_trip(ope
                 by.restore(value)
         assert by.eligible == len(Plain(by).peek(99, 10**6, cap, gap))
         assert sum(counts(by)) == len(by)
+
+
+def test_the_unvisited_are_those_never_taken_and_not_dropped():
+    by = sampler(1, 2, 3)
+    by.take([1], 1)
+    by.drop(2)
+    assert by.unvisited == 1
+    by.untake([1])
+    assert by.unvisited == 2

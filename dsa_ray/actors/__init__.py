@@ -1,0 +1,1 @@
+"""Ray actors: plain classes that work alone, and thin shells over them."""

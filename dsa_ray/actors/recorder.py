@@ -1,0 +1,176 @@
+"""Makes what passed the checks durable, then tells the curator, in this order and in groups.
+
+A group is committed when it has `size` rows or its first row has waited `wait_s`: one segment of the `written`
+journal, then `accept` with numbers only, then `reject`. What is delivered twice is written once.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from dsa_ray.records import Prerequisites, Written
+from dsa_ray.storage.texts import written_from_row
+from dsa_ray.streams.batches import Outcome
+
+
+class Journal(Protocol):
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> int: ...
+
+
+def accepted_row(written: Written, row: int) -> dict[str, Any]:
+    """What the curator is told of a written item: numbers and short names, never text.
+
+    Args:
+        row: its place in the segment.
+    """
+    request = written.request
+    told: dict[str, Any] = {
+        "id": request.id,
+        "attempt": request.attempt,
+        "kind": request.kind.value,
+        "skills": list(request.skills),
+        "difficulty": request.difficulty,
+        "parents": list(request.parents),
+        "cause": None if request.cause is None else list(request.cause),
+        "tokens": written.tokens,
+        "prompt_tokens": written.prompt_tokens,
+        "loss_tokens": written.loss_tokens,
+        "content_hash": written.content_hash,
+        "answer_hash": written.answer_hash,
+        "generator_version": written.generator_version,
+        "row": row,
+        "output_tokens": written.output_tokens,
+        "seconds": written.seconds,
+    }
+    if isinstance(written.item, Prerequisites):
+        told["prerequisites"] = [list(pair) for pair in written.item.names]
+    return told
+
+
+class Recorder:
+    """Group commit. `run` may be called again and again; one at a time."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        accept: Callable[[int, list[dict[str, Any]]], None],
+        reject: Callable[[list[dict[str, Any]]], None],
+        *,
+        size: int = 64,
+        wait_s: float = 0.3,
+    ) -> None:
+        """
+        Args:
+            journal: writer of the `written` stream; durable when it returns.
+            accept: tells (segment, accepted rows); returns when the curator has them.
+            reject: tells rejections.
+            size: rows that are committed together at once.
+            wait_s: no row waits longer for company.
+        """
+        self._journal, self._accept, self._reject = journal, accept, reject
+        self._size, self._wait_s = size, wait_s
+        self._done: set[int] = set()
+        self.hashes: set[int] = set()
+        """Content hashes of everything written: what the next opening of the stream knows as duplicates."""
+        self._counts = {"written": 0, "rejected": 0, "repeated": 0, "segments": 0}
+
+    def remember(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of the journal that an earlier process wrote."""
+        for row in rows:
+            self._done.add(row["id"])
+            self.hashes.add(row["content_hash"])
+
+    def run(self, batches: Iterable[list[Outcome]]) -> None:
+        """Commit everything that the source gives; returns at its end, raises what it raises."""
+        for group in _groups(batches, self._size, self._wait_s):
+            self._commit(group)
+
+    def stats(self) -> dict[str, int]:
+        """Rows written, rejected and dropped as repeated, and segments, by this process."""
+        return dict(self._counts)
+
+    def _commit(self, group: list[Outcome]) -> None:
+        rows, rejections = [], []
+        for passed, text in group:
+            row = json.loads(text)
+            if row["id"] in self._done:
+                self._counts["repeated"] += 1
+            elif passed:
+                self._done.add(row["id"])
+                rows.append(row)
+            else:
+                rejections.append(row)
+        if rows:
+            segment = self._journal.write(rows)
+            self.hashes.update(row["content_hash"] for row in rows)
+            self._accept(segment, [accepted_row(written_from_row(row), place) for place, row in enumerate(rows)])
+        if rejections:
+            self._reject(rejections)
+        self._counts["written"] += len(rows)
+        self._counts["rejected"] += len(rejections)
+        self._counts["segments"] += bool(rows)
+
+
+class _End:
+    """The last thing in the queue: the source has ended, perhaps with an error."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def _groups(batches: Iterable[list[Outcome]], size: int, wait_s: float) -> Iterator[list[Outcome]]:
+    """Cut a source that blocks into groups by size or time. What came before an error is still given."""
+    line: queue.Queue[list[Outcome] | _End] = queue.Queue(maxsize=64)
+    over = threading.Event()
+    threading.Thread(target=_feed, args=(batches, line, over), name="recorder-source", daemon=True).start()
+    try:
+        end: _End | None = None
+        while end is None:
+            first = line.get()
+            group, deadline = [], time.monotonic() + wait_s
+            item: list[Outcome] | _End | None = first
+            while item is not None:
+                if isinstance(item, _End):
+                    end = item
+                    break
+                group.extend(item)
+                item = _next(line, deadline) if len(group) < size else None
+            if group:
+                yield group
+        if end.error is not None:
+            raise end.error
+    finally:
+        over.set()
+
+
+def _feed(batches: Iterable[list[Outcome]], line: queue.Queue[list[Outcome] | _End], over: threading.Event) -> None:
+    end = _End()
+    try:
+        for batch in batches:
+            if not _put(line, batch, over):
+                return
+    except BaseException as error:
+        end = _End(error)
+    _put(line, end, over)
+
+
+def _put(line: queue.Queue[list[Outcome] | _End], item: list[Outcome] | _End, over: threading.Event) -> bool:
+    while not over.is_set():
+        try:
+            line.put(item, timeout=1.0)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _next(line: queue.Queue[list[Outcome] | _End], deadline: float) -> list[Outcome] | _End | None:
+    try:
+        return line.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        return None

@@ -1,0 +1,1 @@
+"""What writes text and what trains: one file per engine, behind one protocol each."""

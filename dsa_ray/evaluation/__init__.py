@@ -1,0 +1,1 @@
+"""The exam: questions, grading and scores with intervals."""

@@ -1,0 +1,190 @@
+"""Prompts for the teacher and for the student, from Jinja templates.
+
+A teacher template `<kind>.j2` has two blocks, `system` and `user`. The constant text is the same in every call of a
+kind; the variable fields are short, each on lines of its own. Template values are data: text that a model wrote is
+inserted, never interpreted. A folder of your own may replace any of the templates; those that it lacks are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+
+from dsa_ray.generation.schemas import schema
+from dsa_ray.records import Assignment, Exercise, Kind, SkillBrief, Written
+
+TEMPLATES = Path(__file__).parent / "templates"
+DIFFICULTIES = ("very easy", "easy", "medium", "hard", "very hard")
+PARENTS = {Kind.VARIANT: 1, Kind.COMPOSED: 2, Kind.HARDER: 1}
+
+
+class PromptError(Exception):
+    """An assignment or a template that cannot make a prompt: a broken contract, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What an engine is asked.
+
+    Example:
+        Prompt(messages=[{"role": "system", ...}, {"role": "user", ...}], schema={...},
+               version="exercise@3f9a1c20", max_tokens_kind="other")
+    """
+
+    messages: list[dict[str, str]]
+    """Chat messages with `role` and `content`."""
+    schema: dict[str, Any]
+    """JSON schema of the answer."""
+    version: str
+    """Template name and the first 8 hex digits of its content's hash."""
+    max_tokens_kind: str
+    """`textbook` or `other`: which bound of the configuration holds for the answer."""
+
+
+def render(assignment: Assignment, parents: Sequence[Written], templates: str | None = None) -> Prompt:
+    """The prompt of an assignment.
+
+    Args:
+        assignment: the leased request with its skills.
+        parents: the texts of `assignment.request.parents`, in that order.
+        templates: a folder whose templates go before the built-in ones.
+
+    Raises:
+        PromptError: no skill, a parent missing or not an exercise, or a template that does not render.
+    """
+    kind = assignment.request.kind
+    if not assignment.skills:
+        raise PromptError(f"request {assignment.request.id}: an assignment needs at least one skill")
+    values = _values(assignment, parents)
+    name = f"{kind.value}.j2"
+    template, version = _template(name, templates)
+    messages = [{"role": role, "content": _block(template, role, values)} for role in ("system", "user")]
+    return Prompt(
+        messages=messages,
+        schema=schema(kind),
+        version=version,
+        max_tokens_kind="textbook" if kind is Kind.TEXTBOOK else "other",
+    )
+
+
+def student_messages(
+    question: str, solution: str | None = None, answer: str | None = None, templates: str | None = None
+) -> list[dict[str, str]]:
+    """How a question is put to the student, in training and in the exam alike.
+
+    Returns the user message alone, or, with a solution or an answer, the assistant's message too, whose last line
+    is "Answer: ...".
+    """
+    template, _ = _template("student.j2", templates)
+    messages = [{"role": "user", "content": _rendered(template, {"question": question.strip()})}]
+    if solution is not None or answer is not None:
+        messages.append({"role": "assistant", "content": student_answer(solution, answer)})
+    return messages
+
+
+def student_answer(solution: str | None, answer: str | None) -> str:
+    """The text that the student is taught to write: the solution, then the line "Answer: ..."."""
+    lines = [(solution or "").strip()] if (solution or "").strip() else []
+    if answer is not None:
+        lines.append(f"Answer: {answer.strip()}")
+    return "\n".join(lines)
+
+
+def version(name: str, templates: str | None = None) -> str:
+    """Template name (a kind, or `student`) and content hash, as stored with every written item."""
+    return _template(f"{name}.j2", templates)[1]
+
+
+def difficulty_words(difficulty: int) -> str:
+    """E.g. "2 of 5 (easy)"; values outside 1..5 are taken as the nearest."""
+    bounded = min(max(difficulty, 1), len(DIFFICULTIES))
+    return f"{bounded} of {len(DIFFICULTIES)} ({DIFFICULTIES[bounded - 1]})"
+
+
+def _values(assignment: Assignment, parents: Sequence[Written]) -> dict[str, Any]:
+    skills = [_skill(brief) for brief in assignment.skills]
+    return {
+        "skill": skills[0],
+        "skills": skills,
+        "skill_names": "; ".join(skill["name"] for skill in skills),
+        "difficulty": difficulty_words(assignment.request.difficulty),
+        "parents": _parents(assignment, parents),
+    }
+
+
+def _skill(brief: SkillBrief) -> dict[str, str]:
+    return {
+        "name": _line(brief.name),
+        "description": _line(brief.description),
+        "prerequisites": "; ".join(_line(name) for name in brief.prerequisites),
+    }
+
+
+def _parents(assignment: Assignment, parents: Sequence[Written]) -> list[dict[str, str]]:
+    request = assignment.request
+    needed = PARENTS.get(request.kind, 0)
+    if len(parents) < needed:
+        raise PromptError(f"request {request.id}: {request.kind.value} needs {needed} parent texts, not {len(parents)}")
+    for parent in parents[:needed]:
+        if not isinstance(parent.item, Exercise):
+            raise PromptError(f"request {request.id}: parent {parent.request.id} is not an exercise")
+    return [
+        {"question": item.question.strip(), "solution": item.solution.strip(), "answer": item.answer.strip()}
+        for item in (parent.item for parent in parents[:needed])
+        if isinstance(item, Exercise)
+    ]
+
+
+def _line(text: str) -> str:
+    """One line, so that a name cannot pass for a further field."""
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=16)
+def _environment(templates: str | None) -> Environment:
+    folders = [TEMPLATES] if templates is None else [Path(templates), TEMPLATES]
+    return Environment(
+        loader=FileSystemLoader(folders),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+        auto_reload=False,
+    )
+
+
+@lru_cache(maxsize=128)
+def _template(name: str, templates: str | None) -> tuple[Template, str]:
+    if templates is not None and not Path(templates).is_dir():
+        raise PromptError(f"{templates}: not a folder; give the folder that holds your templates")
+    environment = _environment(templates)
+    try:
+        source = environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
+        template = environment.get_template(name)
+    except TemplateError as error:
+        raise PromptError(f"template {name}: {type(error).__name__}: {error}") from None
+    digest = hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
+    return template, f"{name.removesuffix('.j2')}@{digest}"
+
+
+def _block(template: Template, role: str, values: Mapping[str, Any]) -> str:
+    if role not in template.blocks:
+        raise PromptError(f"template {template.name}: has no block {role!r}")
+    try:
+        text = "".join(template.blocks[role](template.new_context(dict(values))))
+    except TemplateError as error:
+        raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None
+    return text.strip()
+
+
+def _rendered(template: Template, values: Mapping[str, Any]) -> str:
+    try:
+        return template.render(dict(values)).strip()
+    except TemplateError as error:
+        raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None

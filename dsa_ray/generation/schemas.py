@@ -1,0 +1,44 @@
+"""The JSON schemas of the teacher's answers, and the bounds of their strings.
+
+The bounds are checked when an answer is parsed (`generation.parse`), not by constrained decoding: in xgrammar a
+`maxLength` or `minLength` makes every mask some fifty times dearer (2 ms instead of 0.04 ms per request and token with
+a vocabulary of 50,000), and `max_tokens` ends an endless string anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsa_ray.records import Kind
+
+MAX_PREREQUISITES = 12
+MAX_NAME = 80
+MAX_DESCRIPTION = 200
+MAX_TEXT = 12_000
+MAX_QUESTION = 2_000
+MAX_SOLUTION = 4_000
+MAX_ANSWER = 200
+"""Longest strings, in characters."""
+
+FIELDS = {
+    Kind.TEXTBOOK: {"text": MAX_TEXT},
+    Kind.EXERCISE: {"question": MAX_QUESTION, "solution": MAX_SOLUTION, "answer": MAX_ANSWER},
+}
+"""String fields and their bounds; all exercise kinds have those of `Kind.EXERCISE`."""
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    """The JSON schema of an answer to a request of this kind; a fresh copy."""
+    if kind is Kind.PREREQUISITES:
+        item = _object({"name": {"type": "string"}, "description": {"type": "string"}})
+        return _object({"prerequisites": {"type": "array", "items": item, "maxItems": MAX_PREREQUISITES}})
+    return _object({name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,1 @@
+"""The two Ray Data streams that meet in the curator."""

@@ -1,0 +1,69 @@
+"""What flows through the generation stream, as plain data: batches of completions in, outcomes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from dsa_ray.records import Completion, ExerciseRequest, Kind, Rejection, Written
+from dsa_ray.storage.texts import written_row
+
+Outcome = tuple[bool, str]
+"""Whether a completion passed the checks, and its JSON: `written_row` or `rejection_row`."""
+
+
+class StaleReader(Exception):
+    """A reader of an older stream asked; a newer one has taken over, so this one has to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Completions on their way from a replica into the stream."""
+
+    token: str
+    """Acknowledges this batch in the next call. Unique over incarnations of a replica."""
+    completions: tuple[Completion, ...]
+
+
+class Examines(Protocol):
+    """`generation.checks.Examiner`, or a double."""
+
+    def examine(self, completion: Completion) -> Written | Rejection: ...
+
+
+def completion_json(completion: Completion) -> str:
+    """One completion as JSON; `completion_from_json` gives back an equal record."""
+    return json.dumps(asdict(completion))
+
+
+def completion_from_json(text: str) -> Completion:
+    """The inverse of `completion_json`."""
+    row = json.loads(text)
+    request = row.pop("request")
+    request["kind"] = Kind(request["kind"])
+    for name in ("skills", "parents"):
+        request[name] = tuple(request[name])
+    request["cause"] = None if request["cause"] is None else tuple(request["cause"])
+    return Completion(request=ExerciseRequest(**request), **row)
+
+
+def rejection_row(rejection: Rejection) -> dict[str, Any]:
+    """What the curator is told of a rejection."""
+    request = rejection.request
+    return {"id": request.id, "attempt": request.attempt, "reason": rejection.reason, "detail": rejection.detail[:200]}
+
+
+def outcome(examiner: Examines, completion: Completion) -> Outcome:
+    """Examine one completion."""
+    result = examiner.examine(completion)
+    if isinstance(result, Written):
+        return True, json.dumps(written_row(result))
+    return False, json.dumps(rejection_row(result))
+
+
+def outcomes_of(examiner: Examines, completions: Sequence[str]) -> tuple[list[bool], list[str]]:
+    """The outcomes of completions given as JSON, as two columns in the same order."""
+    pairs = [outcome(examiner, completion_from_json(text)) for text in completions]
+    return [passed for passed, _ in pairs], [text for _, text in pairs]

@@ -1,0 +1,188 @@
+"""The generation stream: from the replicas' outboxes through the checks to rows that can be written.
+
+    read task, one per replica   polls `completed`           a block = one batch of completions, as one row
+    Examiner actor(s)            examines the batch          the same row: which passed, and their JSON
+    recorder                     pulls blocks                journal, then the curator
+
+A row carries a whole batch (lists in its columns), because Ray Data cuts or gathers blocks by bytes: with a target
+of 1 byte every row is one block that flows at once, and the price of a block is paid per batch, not per completion.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import Dataset
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from dsa_ray.streams.batches import Batch, Examines, Outcome, StaleReader, completion_json, outcomes_of
+
+PAUSE_S = 0.5
+"""Between attempts to reach an actor that is being restarted."""
+
+
+class ReplicaLost(Exception):
+    """A replica answered nothing, restarts included, for `StreamPlan.patience_s`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """Shares and bounds of one opening of the stream."""
+
+    reader_cpus: float = 0.05
+    """CPUs reserved for the read task of each replica."""
+    examiner_cpus: float = 0.2
+    """CPUs reserved for each examiner."""
+    examiners: int = 1
+    """Examiner actors. Duplicates are found within one of them only."""
+    max_rows: int = 64
+    """Completions in a batch."""
+    wait_s: float = 1.0
+    """How long a poll waits for the first completion."""
+    patience_s: float = 300.0
+    """A replica may be silent for so long: its engine's start (`watch.engine_start_s`)."""
+    max_batches: int = 20_000
+    """Each reader ends after so many: an execution grows by some KB per block, so the stream is opened anew."""
+    opened: int = 0
+    """Number of this opening, growing: the readers of an older one end."""
+
+
+def build_generation_stream(
+    replicas: Sequence[Any], curator: Any, examiner: Callable[[], Examines], plan: StreamPlan
+) -> Dataset:
+    """The stream, not started. It ends when `curator.generation_over` is true and the outboxes are empty.
+
+    Args:
+        replicas: handles of `ReplicaActor`s.
+        curator: handle; its `generation_over()` is asked when an outbox is empty.
+        examiner: makes the examiner inside its actor.
+        plan: shares and bounds.
+
+    Returns:
+        rows with the columns `ok` (list of bool) and `json` (list of str): per completion, `written_row` or
+        `rejection_row`. Read them with `outcomes`.
+    """
+    source = _Outboxes(replicas, curator, plan)
+    stream = ray.data.read_datasource(
+        source,
+        override_num_blocks=len(replicas),
+        concurrency=len(replicas),
+        num_cpus=plan.reader_cpus,
+        # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
+        ray_remote_args={"max_retries": 0},
+    )
+    stream = stream.map_batches(
+        _Examination,
+        fn_constructor_args=(examiner,),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=plan.examiner_cpus,
+        concurrency=plan.examiners,
+    )
+    context = stream.context
+    context.target_max_block_size = 1
+    context.enable_progress_bars = False
+    context._max_num_blocks_in_streaming_gen_buffer = 32
+    return stream
+
+
+def outcomes(stream: Dataset) -> Iterator[list[Outcome]]:
+    """Run the stream: per block the (passed, JSON) pairs of its completions."""
+    for block in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for passed, texts in zip(block["ok"].to_pylist(), block["json"].to_pylist(), strict=True):
+            yield list(zip(passed, texts, strict=True))
+
+
+class _Examination:
+    """The examiner's actor: its online set of duplicates lives as long as the stream."""
+
+    def __init__(self, make: Callable[[], Examines]) -> None:
+        self._examiner = make()
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        results = [outcomes_of(self._examiner, completions) for completions in block["completions"].to_pylist()]
+        return pa.table({"ok": [passed for passed, _ in results], "json": [texts for _, texts in results]})
+
+
+class _Outboxes(Datasource):
+    """One unbounded read task per replica."""
+
+    def __init__(self, replicas: Sequence[Any], curator: Any, plan: StreamPlan) -> None:
+        super().__init__()
+        self._replicas, self._curator, self._plan = list(replicas), curator, plan
+
+    def get_name(self) -> str:
+        return "Outboxes"
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+    ) -> list[ReadTask]:
+        curator, plan = self._curator, self._plan
+        metadata = BlockMetadata(num_rows=1, size_bytes=64 * 1024, input_files=None, exec_stats=None)
+        return [
+            ReadTask(lambda replica=replica, index=index: _read(replica, index, curator, plan), metadata)
+            for index, replica in enumerate(self._replicas)
+        ]
+
+
+def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
+    """The batches of one replica. A batch is acknowledged once the next one is asked for: Ray Data holds it then."""
+    poll = _Poll(replica, index, plan)
+    ack = ""
+    try:
+        for _ in range(plan.max_batches):
+            batch = poll(plan.max_rows, plan.wait_s, ack)
+            while not batch.completions:
+                if _over(curator):
+                    return
+                batch = poll(plan.max_rows, plan.wait_s, ack)
+            yield pa.table({"completions": [[completion_json(completion) for completion in batch.completions]]})
+            ack = batch.token
+        poll(0, 0.0, ack)
+    except StaleReader:
+        return
+
+
+class _Poll:
+    """Calls `completed`, through restarts of the replica."""
+
+    def __init__(self, replica: Any, index: int, plan: StreamPlan) -> None:
+        self._replica, self._index, self._plan = replica, index, plan
+        self._answered = time.monotonic()
+
+    def __call__(self, max_rows: int, wait_s: float, ack: str) -> Batch:
+        patience = self._plan.patience_s
+        while True:
+            left = self._answered + patience - time.monotonic()
+            try:
+                call = self._replica.completed.remote(max_rows, wait_s, ack, self._plan.opened)
+                batch = ray.get(call, timeout=max(1.0, left) + wait_s)
+            except (RayActorError, GetTimeoutError) as error:
+                if left <= 0:
+                    raise ReplicaLost(
+                        f"replica {self._index} answered nothing for {patience:g} s (watch.engine_start_s): {error}"
+                    ) from error
+                time.sleep(PAUSE_S)
+                continue
+            self._answered = time.monotonic()
+            return batch
+
+
+def _over(curator: Any) -> bool:
+    """Whether generation is over; a curator that cannot be reached just now has not said so."""
+    try:
+        return bool(ray.get(curator.generation_over.remote(), timeout=10.0))
+    except (RayActorError, GetTimeoutError):
+        time.sleep(PAUSE_S)
+        return False

@@ -1,0 +1,66 @@
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from dsa_ray.actors.recorder_actor import RecorderActor
+from dsa_ray.actors.replica_actor import ReplicaActor
+from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.texts import STREAM
+from dsa_ray.streams.generation import StreamPlan
+from tests.engines.scripted import config
+from tests.streams.scripted_ring import Curator, examiner
+
+pytestmark = pytest.mark.ring
+CPUS = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=CPUS, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def ring(folder: Path, total: int, plan: StreamPlan) -> tuple[ray.actor.ActorHandle, list, ray.actor.ActorHandle]:
+    """Curator, replicas and recorder on a part of 2 CPUs."""
+    curator = ray.remote(Curator).options(num_cpus=0.1).remote(total)
+    settings = config(generate={"in_flight": 32, "slots": 128})
+    shell = ReplicaActor.options(num_cpus=0.2, max_restarts=-1)
+    replicas = [shell.remote(f"teacher-{n}", settings, "scripted", curator, str(folder)) for n in range(2)]
+    recorder = RecorderActor.options(num_cpus=0.1, max_concurrency=2).remote(
+        str(folder), curator, replicas, examiner, plan, 60.0
+    )
+    return curator, replicas, recorder
+
+
+def recorded(folder: Path) -> list[int]:
+    return [row["id"] for _, rows in iter_segments(str(folder), STREAM) for row in rows]
+
+
+def test_no_assignment_is_lost_or_doubled_though_a_replica_dies_half_way(tmp_path: Path):
+    total = 500
+    curator, replicas, recorder = ring(tmp_path, total, StreamPlan(patience_s=60.0))
+    run = recorder.run.remote()
+    deadline = time.monotonic() + 60
+    while len(ray.get(curator.account.remote())["accepted"]) < total // 4:
+        assert time.monotonic() < deadline, "nothing flows"
+        time.sleep(0.02)
+    ray.kill(replicas[0], no_restart=False)
+    ray.get(run, timeout=90)
+    account = ray.get(curator.account.remote())
+    assert account["accepted"] == dict.fromkeys(range(total), 1)
+    assert account["incarnations"] == {"teacher-0": 2, "teacher-1": 1}
+    assert account["rejected"] == []
+    assert sorted(recorded(tmp_path)) == list(range(total))
+    assert ray.get(recorder.stats.remote())["written"] == total
+
+
+def test_the_stream_is_opened_anew_after_so_many_batches_without_loss(tmp_path: Path):
+    total = 600
+    curator, _, recorder = ring(tmp_path, total, StreamPlan(max_rows=16, max_batches=10))
+    ray.get(recorder.run.remote(), timeout=90)
+    assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
+    assert sorted(recorded(tmp_path)) == list(range(total))
