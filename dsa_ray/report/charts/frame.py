@@ -33,11 +33,11 @@ class Plot:
     def bottom(self) -> float:
         return self.y.start
 
-    def grid(self, y_label: str, about: int = 5) -> Markup:
-        """Horizontal lines with their values on the left, and what they mean above."""
+    def grid(self, y_label: str, about: int = 5, rise: float = 10) -> Markup:
+        """Horizontal lines with their values on the left, and what they mean `rise` pixels above."""
         ticks = self.y.ticks(about)
         step = svg.tick_step(ticks)
-        parts = [svg.text(self.left, self.top - 10, y_label, "axis-label")]
+        parts = [svg.text(self.left, self.top - rise, y_label, "axis-label")]
         for tick in ticks:
             parts.append(svg.line(self.left, self.y(tick), self.right, self.y(tick), "grid"))
             parts.append(svg.text(self.left - 8, self.y(tick) + 3.5, svg.label(tick, step), "tick", "end"))
