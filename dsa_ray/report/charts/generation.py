@@ -51,7 +51,7 @@ def lag(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     x = svg.Scale(first, first + width * (max(bins) + 1), 48, _WIDTH - 8)
     most = max(content.total() for content in bins.values())
     plot = frame.Plot(x, svg.scale([0, most], 286, 30, zero=True))
-    parts = [plot.grid("children"), plot.base("steps from verdict to first training", 6, whole=True)]
+    parts = [plot.grid("children", whole=True), plot.base("steps from verdict to first training", 6, whole=True)]
     for index, content in sorted(bins.items()):
         begin = first + index * width
         parts.append(_column(plot, begin, begin + width, content))

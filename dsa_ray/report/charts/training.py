@@ -28,7 +28,7 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     x = svg.Scale(first, max(last, first + 1), 52, _WIDTH - 12)
     plot = frame.Plot(x, svg.scale([row["loss"] for row in thinned], 262, 48))
     strip = frame.Plot(x, svg.scale([row.get("lr") or 0.0 for row in thinned], 338, 296, zero=True))
-    parts = [plot.grid("loss, nats per token", rise=22), strip.grid("learning rate", 2), strip.base("step", whole=True)]
+    parts = [plot.grid("loss, nats per token", rise=22), strip.grid("learning rate", 1), strip.base("step", whole=True)]
     for phase, run in runs:
         parts.append(_phase(plot, strip, phase, run))
     parts.extend(_hits(plot, strip, thinned))

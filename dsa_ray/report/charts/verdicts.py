@@ -37,7 +37,7 @@ def over_time(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
     x = svg.Scale(first, first + stretch * (max(buckets) + 1), 48, _WIDTH - 8)
     most = max(bucket.total() for bucket in buckets.values())
     plot = frame.Plot(x, svg.scale([0, most], 306, 50, zero=True))
-    parts = [plot.grid("verdicts"), plot.base("step", 6, whole=True)]
+    parts = [plot.grid("verdicts", whole=True), plot.base("step", 6, whole=True)]
     for index, bucket in sorted(buckets.items()):
         begin = first + index * stretch
         parts.append(_stack(plot, begin, begin + stretch, bucket))
