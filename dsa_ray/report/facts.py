@@ -11,7 +11,7 @@ from markupsafe import Markup
 from dsa_ray.report import words
 from dsa_ray.report.charts import frame
 from dsa_ray.report.charts.graph import prerequisites
-from dsa_ray.report.summary import CHILD_KINDS, Summary
+from dsa_ray.report.summary import CHILD_KINDS, SkillAccuracy, Summary
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class Card:
 
 @dataclass(frozen=True)
 class SkillRow:
-    id: str
     name: str
     level: int
     needs: int
@@ -71,28 +70,34 @@ def cards(summary: Summary) -> list[Card]:
 
 
 def skill_rows(summary: Summary, graph: Mapping[str, Any]) -> list[SkillRow]:
-    """One row per skill, in the graph's order."""
-    needs = prerequisites(graph)
-    rows = []
-    for node in graph.get("nodes", ()):
-        marks = summary.accuracy.per_skill.get(node["id"])
-        before, after = (marks.before, marks.after) if marks else (None, None)
-        change = None if before is None or after is None else 100 * (after - before)
-        needed, asked = len(needs.get(node["id"], ())), marks.n if marks else 0
-        rows.append(SkillRow(node["id"], node["name"], node["level"], needed, before, after, change, asked))
-    return rows
+    """One row per skill in the graph's order; before them those that were only examined."""
+    needs, marks = prerequisites(graph), summary.accuracy.per_skill
+    skills = {node["id"]: (node["name"], node["level"]) for node in graph.get("nodes", ())}
+    skills = {**{key: (mark.name, mark.level) for key, mark in marks.items() if key not in skills}, **skills}
+    return [_skill_row(name, level, len(needs.get(key, ())), marks.get(key)) for key, (name, level) in skills.items()]
+
+
+def _skill_row(name: str, level: int, needs: int, marks: SkillAccuracy | None) -> SkillRow:
+    before, after = (marks.before, marks.after) if marks else (None, None)
+    change = None if before is None or after is None else 100 * (after - before)
+    return SkillRow(name, level, needs, before, after, change, marks.n if marks else 0)
 
 
 def run_facts(summary: Summary, config: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
     """Headed lists of (name, value); what the configuration does not say is left out."""
     run = [("name", _at(config, "run.name")), ("seed", summary.seed), ("state", summary.state),
            ("restarts", summary.restarts), ("wall time", words.duration(sum(summary.wall_s.values())))]  # fmt: skip
-    teacher = [("model", _at(config, "teacher.model")), ("engine", _at(config, "teacher.kind")),
-               ("replicas", _at(config, "generate.replicas")), ("in flight each", _at(config, "generate.in_flight"))]  # fmt: skip
+    teacher = [
+        ("model", _at(config, "teacher.model")),
+        ("engine", _at(config, "teacher.kind")),
+        ("replicas", _at(config, "generate.replicas")),
+        ("in flight each", _at(config, "generate.in_flight")),
+    ]
     student = [("model", _at(config, "student.model")), ("ranks", _at(config, "train.ranks")),
                ("ZeRO stage", _at(config, "train.zero_stage")), ("precision", _at(config, "train.precision")),
                ("steps", f"{summary.train.steps:,}"), ("tokens", f"{summary.train.tokens:,}"),
-               ("visits per exercise", f"p50 {words.number(summary.visits.p50)}, p95 {words.number(summary.visits.p95)}"),
+               ("visits each, p50", words.number(summary.visits.p50)),
+               ("visits each, p95", words.number(summary.visits.p95)),
                ("first visits", words.percent(summary.visits.first_share))]  # fmt: skip
     lists = {"Run": run, "Teacher": teacher, "Student": student,
              "Decisions": [(name.replace("_", " "), f"{count:,}") for name, count in summary.decisions.items()],

@@ -35,10 +35,11 @@ class ReportData:
     config: Mapping[str, Any] = field(default_factory=dict)
     """The resolved configuration (config.json)."""
     metrics: Sequence[Mapping[str, Any]] = ()
-    """Rows of metrics.jsonl in the order of their steps: `step`, `phase`; optional `loss`, `lr`, `grad_norm`,
-    `tokens_per_s`, `idle_ratio`. Other keys are left alone."""
+    """Rows of metrics.jsonl as they were appended: `step`, `phase`; optional `loss`, `lr`, `grad_norm`,
+    `tokens_per_s`, `idle_ratio`. Other keys and rows without a step are left alone; of a step that was taken again
+    after a resume the last row counts."""
     verdicts: Sequence[Mapping[str, Any]] = ()
-    """One row per verdict in the order in which they fell: `step`, `exercise`, `verdict`, `mean_loss`, `loss_spread`."""
+    """One row per verdict, in their order: `step`, `exercise`, `verdict`, `mean_loss`, `loss_spread`."""
     baselines: Mapping[str, float | None] = field(default_factory=dict)
     """The last values of `L_average`, `L_b`, `sigma_average`, `sigma_b`; each may be missing."""
     lag: Sequence[Mapping[str, Any]] = ()
@@ -71,14 +72,21 @@ def write(data: ReportData, run: RunFiles) -> None:
     run.write_text(FILE, render(data))
 
 
+def _steps(metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last row of each step, in the order of the steps."""
+    latest = {row["step"]: row for row in metrics if row.get("step") is not None}
+    return [latest[step] for step in sorted(latest)]
+
+
 def _charts(data: ReportData) -> dict[str, Any]:
+    metrics = _steps(data.metrics)
     drawing, implied = graph.skill_graph(data.graph, data.summary.accuracy.per_skill)
     return {
         "accuracy": accuracy.intervals(data.summary.accuracy),
         "graph": drawing,
         "implied": implied,
-        "loss": training.loss_curve(data.metrics),
-        "pace": training.pace(data.metrics),
+        "loss": training.loss_curve(metrics),
+        "pace": training.pace(metrics),
         "over_time": verdicts.over_time(data.verdicts),
         "map": verdicts.dynamics_map(data.verdicts, data.baselines),
         "map_note": verdicts.map_note(data.verdicts),

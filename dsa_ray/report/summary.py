@@ -158,8 +158,9 @@ def build(
     Args:
         run: `state`, `seed`; optional `restarts`, `wall_s` {phase: seconds}, `versions` {package: version}.
         graph: node-link: `nodes` of {id, name, level, ...} (empty before there is a graph).
-        exams: `before` and `after`, each None or {`taught`: I or None, `elementary`: I or None,
-            `per_skill`: {skill id: {right, n}}}, where I is {value, low, high, n}.
+        exams: `before` and `after`, each None or `ExamScore.as_dict()`: {`taught`: M, `elementary`: M,
+            `per_skill`: {skill id: M}}, where M is {n, accuracy, low, high}. A skill that the graph does not have
+            (an elementary one that the teacher never named) keeps its id as its name.
         curator: `textbooks`, `written` (numbers), `rejected` {reason: n}, `verdicts` {class: n},
             `decisions` {action: n}, `children` {kind: {written, trained}}, `visits` (how often each exercise was
             trained on, zeros allowed), `lag` (rows of {lag_steps, lag_s}, one per first visit of a child).
@@ -214,31 +215,41 @@ def read(run: RunFiles) -> Summary:
 
 def _accuracy(graph: Mapping[str, Any], exams: Mapping[str, Any]) -> dict[str, Any]:
     before, after = exams.get("before") or {}, exams.get("after") or {}
-    nodes = {node["id"]: node for node in graph.get("nodes", ())}
     marks = [exam.get("per_skill", {}) for exam in (before, after)]
-    examined = [skill for skill in nodes if any(skill in exam for exam in marks)]
+    nodes = {node["id"]: node for node in graph.get("nodes", ())}
+    examined = dict.fromkeys([*nodes, *marks[0], *marks[1]])
     return {
-        "before": before.get("taught"),
-        "after": after.get("taught"),
-        "elementary": {"before": before.get("elementary"), "after": after.get("elementary")},
-        "per_skill": {skill: _skill_accuracy(nodes[skill], *marks) for skill in examined},
+        "before": _interval(before.get("taught")),
+        "after": _interval(after.get("taught")),
+        "elementary": {
+            "before": _interval(before.get("elementary")),
+            "after": _interval(after.get("elementary")),
+        },
+        "per_skill": {
+            skill: _skill_accuracy(nodes.get(skill, {"name": skill, "level": 0}), *(exam.get(skill) for exam in marks))
+            for skill in examined
+            if any(skill in exam for exam in marks)
+        },
     }
 
 
-def _skill_accuracy(node: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    skill = node["id"]
-    asked = [exam[skill] for exam in (before, after) if skill in exam]
+def _skill_accuracy(
+    node: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> dict[str, Any]:
     return {
         "name": node["name"],
         "level": node["level"],
-        "before": _share(before.get(skill)),
-        "after": _share(after.get(skill)),
-        "n": max(mark["n"] for mark in asked),
+        "before": before["accuracy"] if before else None,
+        "after": after["accuracy"] if after else None,
+        "n": max(mark["n"] for mark in (before, after) if mark),
     }
 
 
-def _share(mark: Mapping[str, int] | None) -> float | None:
-    return mark["right"] / mark["n"] if mark and mark["n"] else None
+def _interval(mark: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """None also when no question was asked."""
+    if not mark or not mark["n"]:
+        return None
+    return {"value": mark["accuracy"], "low": mark["low"], "high": mark["high"], "n": mark["n"]}
 
 
 def _visits(counts: Sequence[int]) -> dict[str, float | None]:

@@ -23,12 +23,12 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def short(value: float | None) -> str:
-    """A large number in three or four characters: 950, 12.4 k, 3.1 M."""
+    """A large number in few characters: 950, 8,676, 12.4 k, 3.1 M."""
     if value is None:
         return UNKNOWN
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            scaled = value / (1e3 if unit == "k" else size)
+    for least, size, unit in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            scaled = value / size
             return f"{scaled:.{1 if scaled < 100 else 0}f} {unit}"
     return f"{value:,.0f}"
 

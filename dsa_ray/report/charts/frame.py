@@ -33,11 +33,11 @@ class Plot:
     def bottom(self) -> float:
         return self.y.start
 
-    def grid(self, y_label: str, about: int = 5) -> Markup:
-        """Horizontal lines with their values on the left, and what they mean above."""
-        ticks = self.y.ticks(about)
+    def grid(self, y_label: str, about: int = 5, rise: float = 10, whole: bool = False) -> Markup:
+        """Horizontal lines with their values on the left; what they mean `rise` pixels above; `whole` as in `base`."""
+        ticks = _ticks(self.y, about, whole)
         step = svg.tick_step(ticks)
-        parts = [svg.text(self.left, self.top - 10, y_label, "axis-label")]
+        parts = [svg.text(self.left, self.top - rise, y_label, "axis-label")]
         for tick in ticks:
             parts.append(svg.line(self.left, self.y(tick), self.right, self.y(tick), "grid"))
             parts.append(svg.text(self.left - 8, self.y(tick) + 3.5, svg.label(tick, step), "tick", "end"))
@@ -45,7 +45,7 @@ class Plot:
 
     def base(self, x_label: str, about: int = 8, whole: bool = False) -> Markup:
         """The axis below, with its ticks; `whole` keeps to whole numbers."""
-        ticks = [tick for tick in self.x.ticks(about) if not whole or tick == int(tick)]
+        ticks = _ticks(self.x, about, whole)
         step = svg.tick_step(ticks)
         parts = [svg.line(self.left, self.bottom, self.right, self.bottom, "axis")]
         for tick in ticks:
@@ -53,6 +53,10 @@ class Plot:
             parts.append(svg.text(self.x(tick), self.bottom + 17, svg.label(tick, step), "tick", "middle"))
         parts.append(svg.text(self.right, self.bottom + 34, x_label, "axis-label", "end"))
         return svg.group(*parts)
+
+
+def _ticks(scale: svg.Scale, about: int, whole: bool) -> list[float]:
+    return [tick for tick in scale.ticks(about) if not whole or abs(tick - round(tick)) < 1e-9]
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> Markup:
@@ -75,6 +79,8 @@ def bars(rows: Sequence[tuple[str, float, str]], width: float, unit: str) -> Mar
         middle = 14 + index * height
         length = (width - left - 70) * value / most
         parts.append(svg.text(left - 10, middle + 4, svg.wrap(name, left - 14, 12, 1)[0], "bar-label", "end"))
-        parts.append(svg.rect(left, middle - 7, max(length, 1.5), 14, cls, f"{name}\n{value:,.0f} {unit}", 2))
+        parts.append(
+            svg.rect(left, middle - 7, max(length, 1.5) if value else 0, 14, cls, f"{name}\n{value:,.0f} {unit}", 2)
+        )
         parts.append(svg.text(left + length + 8, middle + 4, f"{value:,.0f}", "bar-value"))
     return svg.picture(width, 28 + height * max(0, len(rows) - 1), f"Bars: {unit}", *parts)

@@ -50,14 +50,14 @@ def lag(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
         bins.setdefault((row["lag_steps"] - first) // width, Counter())[row["kind"]] += 1
     x = svg.Scale(first, first + width * (max(bins) + 1), 48, _WIDTH - 8)
     most = max(content.total() for content in bins.values())
-    plot = frame.Plot(x, svg.scale([0, most], 216, 30, zero=True))
-    parts = [plot.grid("children"), plot.base("steps from verdict to first training", 6, whole=True)]
+    plot = frame.Plot(x, svg.scale([0, most], 286, 30, zero=True))
+    parts = [plot.grid("children", whole=True), plot.base("steps from verdict to first training", 6, whole=True)]
     for index, content in sorted(bins.items()):
         begin = first + index * width
         parts.append(_column(plot, begin, begin + width, content))
     parts.extend(_median(plot, float(np.median(steps))))
     key = frame.legend((f"k-{kind}", kind) for kind in CHILD_KINDS)
-    return key + svg.picture(_WIDTH, 256, "Feedback lag of the children, in steps", *parts)
+    return key + svg.picture(_WIDTH, 326, "Feedback lag of the children, in steps", *parts)
 
 
 def _column(plot: frame.Plot, begin: float, end: float, content: Counter[str]) -> Markup:
@@ -77,5 +77,7 @@ def _median(plot: frame.Plot, value: float) -> list[Markup]:
     left = place > (plot.left + plot.right) / 2
     return [
         svg.line(place, plot.top - 6, place, plot.bottom, "baseline"),
-        svg.text(place + (-6 if left else 6), plot.top, f"median {value:,.0f}", "baseline-label", "end" if left else None),
+        svg.text(
+            place + (-6 if left else 6), plot.top, f"median {value:,.0f}", "baseline-label", "end" if left else None
+        ),
     ]

@@ -12,9 +12,9 @@ from dsa_ray.report.charts import svg
 from dsa_ray.report.charts.layout import layered
 from dsa_ray.report.summary import SkillAccuracy
 
-_BOX = 164.0
+_BOX = 144.0
 _HEIGHT = 50.0
-_GAP = 52.0
+_GAP = 38.0
 _TOP = 34.0
 _FONT = 12.0
 
@@ -22,8 +22,9 @@ _FONT = 12.0
 def skill_graph(graph: Mapping[str, Any], accuracy: Mapping[str, SkillAccuracy]) -> tuple[Markup | None, int]:
     """Draw a node-link graph level by level; also how many edges are left out because others imply them.
 
-    There is nothing to draw while there is no graph (None). A skill carries two bars, accuracy before and after, when it was examined. Its details are in `data-tip`; its
-    direct prerequisites in `data-needs`, by which the page lights up the paths that lead to and from it.
+    There is nothing to draw while there is no graph (None). A skill that was examined carries two bars, accuracy
+    before and after. Its details are in `data-tip`, its direct prerequisites in `data-needs`, by which the page
+    lights up the paths that lead to and from it.
     """
     nodes = {node["id"]: node for node in graph.get("nodes", ())}
     if not nodes:
@@ -38,7 +39,7 @@ def skill_graph(graph: Mapping[str, Any], accuracy: Mapping[str, SkillAccuracy])
     target = graph.get("graph", {}).get("target")
     for key, node in nodes.items():
         facts = _details(node, accuracy.get(key), [nodes[before]["name"] for before in needs.get(key, ())])
-        box = _skill(node["name"], layout.place[key], accuracy.get(key), "skill target" if key == target else "skill")
+        box = _skill(node["name"], layout.place[key], accuracy.get(key), key == target)
         near = " ".join(str(numbers[before]) for before in needs.get(key, ()))
         parts.append(svg.group(box, tabindex=0, data_tip=facts, data_skill=numbers[key], data_needs=near))
     title = f"Skill graph with {len(nodes)} skills"
@@ -71,10 +72,10 @@ def _edge(route: list[tuple[int, float]], start: int, end: int) -> Markup:
     return svg.element("path", d=svg.curve(points), cls="edge", data_from=start, data_to=end)
 
 
-def _skill(name: str, place: tuple[int, float], marks: SkillAccuracy | None, cls: str) -> Markup:
+def _skill(name: str, place: tuple[int, float], marks: SkillAccuracy | None, target: bool) -> Markup:
     left, top = 2 + place[0] * (_BOX + _GAP), place[1] + _TOP - _HEIGHT / 2
     inner = _BOX - 20
-    rows = svg.wrap(name, inner, _FONT, 2)
+    rows = svg.wrap(name, inner, _FONT * (1.1 if target else 1), 2)
     bars = _bars(left + 10, top + _HEIGHT - 13, inner, marks) if marks else []
     middle = top + (_HEIGHT - 14 if bars else _HEIGHT) / 2
     first = middle + 4.5 - 7 * (len(rows) - 1)
@@ -82,7 +83,7 @@ def _skill(name: str, place: tuple[int, float], marks: SkillAccuracy | None, cls
         svg.rect(left, top, _BOX, _HEIGHT, "box", rx=7),
         *(svg.text(left + 10, first + 14 * index, row, "name") for index, row in enumerate(rows)),
         *bars,
-        cls=cls,
+        cls="skill target" if target else "skill",
     )
 
 

@@ -93,7 +93,7 @@ def _ordered(columns: list[list[Spot]], links: Sequence[tuple[Spot, Spot]]) -> l
         side = before if forward else after
         for index in range(len(columns)) if forward else reversed(range(len(columns))):
             rank = {spot: (at + 0.5) / len(spots) for spots in columns for at, spot in enumerate(spots)}
-            columns[index].sort(key=lambda spot: _mean([rank[near] for near in side.get(spot, ())], rank[spot]))  # noqa: B023
+            columns[index].sort(key=lambda spot: _mean([rank[near] for near in side.get(spot, ())], rank[spot]))
         crossings = _crossings(columns, links)
         if crossings < fewest:
             best, fewest = columns, crossings

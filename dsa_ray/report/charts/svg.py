@@ -48,9 +48,18 @@ def polyline(points: Iterable[tuple[float, float]], cls: str) -> Markup:
 
 
 def picture(width: float, height: float, label: str, *children: Markup, cls: str = "chart") -> Markup:
-    """The outermost element. It scales with the page; `label` is read to those who cannot see it."""
-    return element("svg", *children, viewBox=f"0 0 {_plain(width)} {_plain(height)}", role="img", aria_label=label, cls=cls,
-                   width=width, height=height, xmlns="http://www.w3.org/2000/svg")  # fmt: skip
+    """The outermost element. It shrinks with the page to seven tenths; `label` is for those who cannot see it."""
+    return element(
+        "svg",
+        *children,
+        viewBox=f"0 0 {_plain(width)} {_plain(height)}",
+        width=width,
+        height=height,
+        style=f"min-width:{0.7 * width:.0f}px",
+        role="img",
+        aria_label=label,
+        cls=cls,
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ def tick_step(ticks: Sequence[float]) -> float:
 
 def text_width(content: str, size: float) -> float:
     """About how wide the page's font sets it, in pixels: enough to know where to break a line."""
-    return size * sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.56 for char in content)
+    return size * sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.58 for char in content)
 
 
 def spread(places: Sequence[float], sizes: Sequence[float]) -> list[float]:
@@ -159,8 +168,9 @@ def _cut(content: str, width: float, size: float) -> str:
 
 
 def _round_step(rough: float) -> float:
+    """The nearest of 1, 2, 5 and 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    return power * next((factor for factor, below in ((1, 1.5), (2, 3.5), (5, 7.5)) if rough / power < below), 10)
 
 
 def _plain(value: str | float) -> str:

@@ -26,14 +26,14 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     thinned = [row for _, run in runs for row in run]
     first, last = frame.steps_of(rows)
     x = svg.Scale(first, max(last, first + 1), 52, _WIDTH - 12)
-    plot = frame.Plot(x, svg.scale([row["loss"] for row in thinned], 250, 30))
-    strip = frame.Plot(x, svg.scale([row.get("lr") or 0.0 for row in thinned], 326, 284, zero=True))
-    parts = [plot.grid("loss, nats per token"), strip.grid("learning rate", 2), strip.base("step", whole=True)]
+    plot = frame.Plot(x, svg.scale([row["loss"] for row in thinned], 262, 48))
+    strip = frame.Plot(x, svg.scale([row.get("lr") or 0.0 for row in thinned], 338, 296, zero=True))
+    parts = [plot.grid("loss, nats per token", rise=22), strip.grid("learning rate", 1), strip.base("step", whole=True)]
     for phase, run in runs:
         parts.append(_phase(plot, strip, phase, run))
     parts.extend(_hits(plot, strip, thinned))
     key = frame.legend([("loss-raw", "loss of a step"), ("loss", "running mean"), ("lr", "learning rate")])
-    return key + svg.picture(_WIDTH, 364, "Loss and learning rate over the steps", *parts)
+    return key + svg.picture(_WIDTH, 376, "Loss and learning rate over the steps", *parts)
 
 
 def pace(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
@@ -44,14 +44,14 @@ def pace(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     first, last = frame.steps_of(rows)
     x = svg.Scale(first, max(last, first + 1), 52, 544)
     plot = frame.Plot(x, svg.scale([row["tokens_per_s"] for row in rows], 150, 28, zero=True))
-    strip = frame.Plot(x, svg.Scale(0, 100, 244, 190))
-    idle = [(x(row["step"]), strip.y.clamp(100 * row["idle_ratio"])) for row in rows if _finite(row.get("idle_ratio"))]
+    shares = [(row["step"], 100 * row["idle_ratio"]) for row in rows if _finite(row.get("idle_ratio"))]
+    strip = frame.Plot(x, svg.scale([10.0, *(share for _, share in shares)], 244, 190, zero=True))
     parts = [
         plot.grid("training, tokens/s", 4),
         svg.polyline([(x(row["step"]), plot.y(row["tokens_per_s"])) for row in rows], "loss"),
         strip.grid("idle: waiting for data, %", 2),
         strip.base("step", 6, whole=True),
-        svg.polyline(idle, "idle"),
+        svg.polyline([(x(step), strip.y(share)) for step, share in shares], "idle"),
         *_hits(plot, strip, rows),
     ]
     return svg.picture(556, 284, "Training tokens per second and idle share over the steps", *parts)
@@ -65,7 +65,7 @@ def _phase(plot: frame.Plot, strip: frame.Plot, phase: str, run: Sequence[Mappin
     mean = [(place, plot.y(loss)) for (place, _), loss in zip(points, _running_mean(losses), strict=True)]
     return svg.group(
         svg.line(start, plot.top - 4, start, strip.bottom, "phase-line"),
-        svg.text(start + 6, plot.top + 8, phase, "phase-label"),
+        svg.text(start + 6, plot.top + 4, phase, "phase-label"),
         svg.polyline(points, "loss-raw"),
         svg.polyline(mean, "loss"),
         svg.polyline(rates, "lr"),

@@ -36,12 +36,12 @@ def over_time(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
         buckets.setdefault((row["step"] - first) // stretch, Counter())[row["verdict"]] += 1
     x = svg.Scale(first, first + stretch * (max(buckets) + 1), 48, _WIDTH - 8)
     most = max(bucket.total() for bucket in buckets.values())
-    plot = frame.Plot(x, svg.scale([0, most], 246, 30, zero=True))
-    parts = [plot.grid("verdicts"), plot.base("step", 6, whole=True)]
+    plot = frame.Plot(x, svg.scale([0, most], 306, 50, zero=True))
+    parts = [plot.grid("verdicts", whole=True), plot.base("step", 6, whole=True)]
     for index, bucket in sorted(buckets.items()):
         begin = first + index * stretch
         parts.append(_stack(plot, begin, begin + stretch, bucket))
-    return _legend(rows) + svg.picture(_WIDTH, 286, "Verdicts by class over the steps", *parts)
+    return _legend(rows) + svg.picture(_WIDTH, 346, "Verdicts by class over the steps", *parts)
 
 
 def dynamics_map(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, float | None]) -> Markup | None:
@@ -54,12 +54,12 @@ def dynamics_map(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, floa
     spreads = [row["loss_spread"] for row in latest]
     spreads += [lines[name] for name in ("sigma_average", "sigma_b") if name in lines]
     plot = frame.Plot(
-        svg.scale([0.0, *_within(spreads)], 48, _WIDTH - 8, zero=True), svg.scale(_within(means), 286, 34)
+        svg.scale([0.0, *_within(spreads)], 48, _WIDTH - 8, zero=True), svg.scale(_within(means), 306, 50)
     )
-    parts = [plot.grid("mean loss (residual, nats)"), plot.base("spread of the loss", 6)]
+    parts = [plot.grid("mean loss (residual, nats)", rise=30), plot.base("spread of the loss", 6)]
     parts.extend(_dot(plot, row) for row in _drawn(latest))
     parts.extend(_baseline_lines(plot, lines))
-    return _legend(latest) + svg.picture(_WIDTH, 326, "Map of the exercises by mean loss and spread", *parts)
+    return _legend(latest) + svg.picture(_WIDTH, 346, "Map of the exercises by mean loss and spread", *parts)
 
 
 def map_note(rows: Sequence[Mapping[str, Any]]) -> str:
