@@ -86,14 +86,14 @@ def _parser() -> argparse.ArgumentParser:
 def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.machine import this_machine
     from dsa_ray.placement import plan
-    from dsa_ray.preflight import check
+    from dsa_ray.preflight import check, joins_cluster
 
     config = load(parsed.config, parsed.overrides)
     if parsed.dry_run:
         print(dry_run(config))
         return 0
     check(config)
-    if config.cluster.address is None:
+    if not joins_cluster(config):
         plan(config, this_machine())
     _check_name(config, parsed.resume)
 
@@ -112,18 +112,18 @@ def dry_run(config: Config) -> str:
     from dsa_ray.machine import this_machine
     from dsa_ray.memory import memory, model_shape
     from dsa_ray.placement import demand, plan, render
-    from dsa_ray.preflight import check_models, check_storage
+    from dsa_ray.preflight import check_models, check_storage, joins_cluster
 
     check_storage(config)
     check_models(config)
-    joined = config.cluster.address is not None
+    joined = joins_cluster(config)
     shape = demand(config) if joined else this_machine()
     rows = memory(config, model_shape(config.teacher.model), model_shape(config.student.model))
     text = f"{_summary(config)}\n\n{render(plan(config, shape), rows)}"
     if joined:
         text += (
-            f"\n\nThis is what the run asks for at best; the cluster at {config.cluster.address} is looked at when it "
-            "starts, and CPU shares shrink to what is there."
+            f"\n\nThis is what the run asks for at best; the cluster at {config.cluster.address or 'RAY_ADDRESS'} is "
+            "looked at when it starts, and CPU shares shrink to what is there."
         )
     return text
 

@@ -187,7 +187,7 @@ def check_authentication(environment: Mapping[str, str], token_file: bool) -> Ch
 def check_running_ray(address: str | None, marker: bool) -> Check:
     """A Ray on this machine is no fault, but a run that starts its own shares the machine with it."""
     if address:
-        return Check(name="ray", ok=True, detail=f"RAY_ADDRESS={address}: cluster.address=auto joins it")
+        return Check(name="ray", ok=True, detail=f"RAY_ADDRESS={address}: runs join that cluster")
     if marker:
         remedy = "runs start a Ray of their own beside it; to join it: cluster.address=auto"
         return Check(name="ray", ok=True, detail="one runs, or ran, on this machine", remedy=remedy)

@@ -79,6 +79,11 @@ def check_storage(config: Config, environment: Mapping[str, str] = os.environ) -
         raise ConfigError(f"run.storage: {storage} is a file; give a folder")
 
 
+def joins_cluster(config: Config, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the run joins a cluster that is there, rather than start one on this machine."""
+    return config.cluster.address is not None or bool(environment.get("RAY_ADDRESS"))
+
+
 def looks_like_path(model: str) -> bool:
     """Whether a model name is meant as a folder: hub names are `name` or `owner/name`, without a leading dot."""
     return model.startswith(("/", ".", "~")) or model.count("/") > 1 or "\\" in model or Path(model).is_dir()

@@ -18,6 +18,11 @@ ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
 
 
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the ring: records how it was called, and does what `act` says."""
@@ -169,7 +174,7 @@ def test_planning_imports_none_of_the_heavy_libraries() -> None:
 def test_status_of_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path)
     assert cli.main(["status", run.path]) == 0
-    assert "no step trained yet" in capsys.readouterr().out
+    assert "not started yet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [["status"], ["report"], ["explain"]])

@@ -12,7 +12,7 @@ QUICKSTART = "configs/quickstart.yaml"
 
 
 def job(*arguments: str, inside: bool) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != JOB_VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name not in (JOB_VARIABLE, "RAY_ADDRESS")}
     if inside:
         environment[JOB_VARIABLE] = "{}"
     command = [sys.executable, str(ROOT / "jobs" / "run.py"), *arguments]

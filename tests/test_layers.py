@@ -16,6 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
+DRIVER = {"ring", "outcome", "watchdog", "screen", "live"}
+"""What the pipeline is made of."""
 WIRING = {"pipeline", "local", "cli"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {
@@ -30,7 +32,8 @@ MAY_IMPORT = {
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-HEAVY = {"ray", "vllm", "deepspeed"}
+RAY = {"actors", "streams", "ring", "pipeline"}
+"""Where Ray may be imported at all."""
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -79,18 +82,22 @@ def fault(path: Path, tree: ast.AST) -> str | None:
         return "imports vllm"
     if "deepspeed" in roots and path != PACKAGE / "engines" / "deepspeed_engine.py":
         return "imports deepspeed"
+    if "ray" in roots and here not in RAY:
+        return "imports ray"
     if "data" in parts and here != "streams":
         return "uses ray.data"
     if parts & {"remote", "train"} and here != "actors":
         return f"uses ray.{min(parts & {'remote', 'train'})}"
     if here in MAY_IMPORT:
-        return f"imports {roots & HEAVY}" if roots & HEAVY else _beyond(used, BASE | MAY_IMPORT[here])
+        return _beyond(used, BASE | MAY_IMPORT[here])
     if here in PLANNING:
-        return f"imports {roots & HEAVY}" if roots & HEAVY else _beyond(used, BASE | PLANNING)
+        return _beyond(used, BASE | PLANNING)
     if here in SHELLS:
         return _beyond(used, BASE | set(MAY_IMPORT) | SHELLS)
+    if here in DRIVER:
+        return _beyond(used, BASE | PLANNING | DRIVER | set(MAY_IMPORT) | SHELLS)
     if here in WIRING:
-        return _beyond(used, BASE | PLANNING | set(MAY_IMPORT) | SHELLS | (WIRING if here == "cli" else set()))
+        return _beyond(used, BASE | PLANNING | DRIVER | set(MAY_IMPORT) | SHELLS | (WIRING if here == "cli" else set()))
     return None if here == "__init__" else "is in no known layer"
 
 
@@ -118,6 +125,9 @@ def test_every_module_imports_only_what_its_layer_allows(path: Path) -> None:
         ("pipeline.py", "from ray.train.torch import TorchTrainer"),
         ("actors/curator.py", "from dsa_ray import pipeline"),
         ("local.py", "import dsa_ray.pipeline"),
+        ("local.py", "import ray"),
+        ("ring.py", "from dsa_ray.pipeline import run"),
+        ("engines/vllm_engine.py", "import ray"),
         ("doctor.py", "import vllm"),
         ("somewhere/else.py", "pass"),
     ],

@@ -1,18 +1,38 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from dsa_ray.config import Config, parse
 from dsa_ray.report.status import status_lines
 
-LINE = {"step": 40, "phase": "exercises", "time": 1000.0, "loss": 1.5, "tokens_per_s": 812.345, "queue_depth": 7}
+STATUS = {
+    "phase": "exercises",
+    "step": 40,
+    "steps": 60,
+    "textbook_steps": 10,
+    "skills": 24,
+    "textbooks": 17,
+    "textbooks_wanted": 17,
+    "written": 412,
+    "rejected": 13,
+    "queue_depth": 7,
+    "outstanding": 64,
+    "unvisited": 30,
+    "open_rows": 16,
+    "verdicts": {"easy_to_learn": 3},
+    "children": {"variant": {"written": 4, "trained": 2}},
+    "attempt": 2,
+    "exam": 1,
+    "time": 1000.0,
+    "train": {"step": 40, "loss": 1.23456, "grad_norm": None},
+}
 
 
 @dataclass
 class Run:
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)
+    files: dict[str, Any]
     path: str = "/runs/a"
     config: Config = field(
         default_factory=lambda: parse({"run": {"name": "a"}, "graph": {"target": "calculus"}, "train": {"steps": 50}})
@@ -21,28 +41,45 @@ class Run:
     def exists(self, name: str) -> bool:
         return name in self.files
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        return self.metrics
+    def read_text(self, name: str) -> str:
+        return json.dumps(self.files[name])
 
 
-def test_a_run_that_trains_shows_its_last_figures() -> None:
-    text = "\n".join(status_lines(Run([{"step": 1}, LINE]), now=1003.0))
+def state(now: float = 1003.0, **files: Any) -> str:
+    return status_lines(Run({f"{name}.json": content for name, content in files.items()}), now)[0]
+
+
+def test_a_run_at_work_shows_how_far_it_is() -> None:
+    text = "\n".join(status_lines(Run({"status.json": STATUS}), now=1003.0))
     for words in (
-        "training; the last line was written 3 s ago",
-        "step       40 (exercises; 50",
-        "loss 1.5",
-        "queue_depth 7",
+        "at work, exercises",
+        "40 of 60 (10 of them on textbooks)",
+        "loss 1.235",
+        "requests 7, in flight 64",
+        "variant 2 trained of 4 written",
+        "easy_to_learn 3",
+        "restarts   1",
     ):
         assert words in text
+    assert "grad_norm" not in text
 
 
-def test_a_run_that_went_quiet_is_told_so() -> None:
-    assert "or interrupted: the last line was written 10 minutes ago" in status_lines(Run([LINE]), now=1600.0)[0]
+def test_a_run_that_has_not_begun_says_so() -> None:
+    assert state().endswith("not started yet")
+
+
+def test_a_run_that_fell_silent_points_to_resuming() -> None:
+    assert "last heard of 10 minutes ago); go on with --resume" in state(1600.0, status=STATUS)
 
 
 def test_a_run_that_is_over_points_to_its_report() -> None:
-    assert "dsa report" in status_lines(Run([LINE], {"summary.json"}), now=1600.0)[0]
+    over = {"state": "finished"}
+    assert "finished; see `dsa report`" in state(1600.0, status=STATUS, summary=over)
+    assert "finished; see `dsa report`" in state(1001.0, status={**STATUS, "exam": 2}, summary=over)
 
 
-def test_a_value_that_was_not_finite_does_not_matter() -> None:
-    assert "loss None" in "\n".join(status_lines(Run([{**LINE, "loss": None}]), now=1000.0))
+def test_a_failed_run_names_its_reason_until_it_is_resumed() -> None:
+    failure = {"reason": "the trainer failed: NaN\nmore", "time": 1001.0}
+    summary = {"state": "failed"}
+    assert state(1600.0, status=STATUS, failure=failure, summary=summary).endswith("failed: the trainer failed: NaN")
+    assert "at work" in state(1003.0, status={**STATUS, "time": 1002.0}, failure=failure, summary=summary)
