@@ -13,7 +13,7 @@ import dsa_ray
 from dsa_ray.config import Config
 from dsa_ray.curriculum.host import EVENTS
 from dsa_ray.curriculum.planner import EXERCISES
-from dsa_ray.evaluation.exam import ExamScore, Question, Score, grade, score
+from dsa_ray.evaluation.exam import Question, grade, score
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.report import html, summary
 from dsa_ray.report.closing import final_lines
@@ -111,22 +111,13 @@ def _exams(ending: Ending) -> dict[str, Any]:
     with AnswerChecker(ending.config.evaluate.answer_timeout_s) as checker:
         for when, texts in ending.answers.items():
             marks = grade(ending.questions, texts, checker)
-            exams[when] = _exam_figures(score(ending.questions, marks, elementary))
+            exams[when] = score(ending.questions, marks, elementary).as_dict()
             rows[when] = [
                 {"skill": q.skill, "question": q.question, "expected": q.answer, "given": text, "right": right}
                 for q, text, right in zip(ending.questions, texts, marks, strict=True)
             ]
     ending.folder.write_text(EXAM, json.dumps(rows, indent=1))
     return exams
-
-
-def _exam_figures(exam: ExamScore) -> dict[str, Any]:
-    per_skill = {skill: {"right": mark.right, "n": mark.n} for skill, mark in exam.per_skill.items()}
-    return {"taught": _interval(exam.taught), "elementary": _interval(exam.elementary), "per_skill": per_skill}
-
-
-def _interval(mark: Score) -> dict[str, float] | None:
-    return {"value": mark.accuracy, "low": mark.low, "high": mark.high, "n": mark.n} if mark.n else None
 
 
 def _curator_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
