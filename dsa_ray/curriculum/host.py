@@ -168,3 +168,4 @@ def numbers(written: Written, row: int) -> dict[str, Any]:
     if isinstance(written.item, Prerequisites):
         columns["prerequisites"] = [list(pair) for pair in written.item.names]
     return columns
+

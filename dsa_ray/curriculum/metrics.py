@@ -117,3 +117,4 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "idle_ratio": sum(step["wait_s"] for step in steps) / seconds if seconds else 0.0,
         "step_s": seconds / len(steps),
     }
+

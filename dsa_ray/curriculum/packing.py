@@ -58,23 +58,6 @@ def _fill(gap: int, followers: list[tuple[int, int]]) -> list[int]:
     return taken
 
 
-def pack_in_order(tokens: np.ndarray, row_tokens: int, rows: int) -> list[list[int]]:
-    """Rows of one step in strict order (textbooks): each example follows the one before it, none is passed over.
-
-    Arguments, result and errors are those of `pack_step`.
-    """
-    packed: list[list[int]] = [[] for _ in range(rows)]
-    row, gap = 0, row_tokens
-    for index, length in enumerate(_checked(tokens, row_tokens)):
-        if length > gap:
-            row, gap = row + 1, row_tokens
-        if row >= rows:
-            break
-        packed[row].append(index)
-        gap -= length
-    return packed
-
-
 def split_long(tokens: int, row_tokens: int) -> list[tuple[int, int]]:
     """Chunks (offset, length) of a text, in order and without overlap; one chunk if it fits into a row.
 

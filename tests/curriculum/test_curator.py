@@ -37,9 +37,7 @@ def test_no_exercise_passes_its_cap_and_none_comes_twice_in_a_step():
     world.run()
     visits = Counter(item.exercise for row in world.rows if row.phase == "exercises" for item in row.items)
     assert max(visits.values()) <= world.config.dynamics.cap
-    in_steps = Counter(
-        (row.step, item.exercise) for row in world.rows for item in row.items if row.phase == "exercises"
-    )
+    in_steps = Counter((row.step, item.exercise) for row in world.rows for item in row.items if row.phase == "exercises")
     assert max(in_steps.values()) == 1
 
 

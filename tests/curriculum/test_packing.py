@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.curriculum.packing import pack_in_order, pack_step, split_long
+from dsa_ray.curriculum.packing import pack_step, split_long
 
 LENGTHS = st.lists(st.integers(1, 100), max_size=60).map(np.array)
 
@@ -15,11 +15,11 @@ def fill(lengths: np.ndarray, packed: list[list[int]], row_tokens: int) -> float
 @settings(deadline=None)
 @given(lengths=LENGTHS, rows=st.integers(1, 6), look_ahead=st.integers(0, 20))
 def test_rows_hold_what_fits_and_nothing_twice(lengths, rows, look_ahead):
-    for packed in (pack_step(lengths, 100, rows, look_ahead), pack_in_order(lengths, 100, rows)):
-        assert len(packed) == rows
-        assert all(sum(int(lengths[index]) for index in row) <= 100 for row in packed)
-        flat = [index for row in packed for index in row]
-        assert len(flat) == len(set(flat))
+    packed = pack_step(lengths, 100, rows, look_ahead)
+    assert len(packed) == rows
+    assert all(sum(int(lengths[index]) for index in row) <= 100 for row in packed)
+    flat = [index for row in packed for index in row]
+    assert len(flat) == len(set(flat))
 
 
 @settings(deadline=None)
@@ -67,7 +67,6 @@ def test_few_candidates_are_shared_out_evenly():
 
 def test_without_candidates_rows_are_empty():
     assert pack_step(np.array([], int), 100, 2) == [[], []]
-    assert pack_in_order(np.array([], int), 100, 2) == [[], []]
 
 
 def test_a_gap_gets_the_longest_that_fits_and_of_equals_the_earliest():
@@ -80,20 +79,9 @@ def test_planning_is_deterministic():
 
 
 @pytest.mark.parametrize("bad", [0, 101, -3])
-@pytest.mark.parametrize("pack", [pack_step, pack_in_order])
-def test_a_candidate_that_fits_no_row_is_refused(pack, bad):
+def test_a_candidate_that_fits_no_row_is_refused(bad):
     with pytest.raises(ValueError, match="candidate 1 has"):
-        pack(np.array([5, bad]), 100, 2)
-
-
-def test_textbooks_stay_in_strict_order():
-    assert pack_in_order(np.array([60, 30, 20, 90, 5, 50, 50, 9]), 100, 4) == [[0, 1], [2], [3, 4], [5, 6]]
-
-
-@given(lengths=LENGTHS, rows=st.integers(1, 6))
-def test_in_order_rows_are_a_prefix_without_a_gap(lengths, rows):
-    flat = [index for row in pack_in_order(lengths, 100, rows) for index in row]
-    assert flat == list(range(len(flat)))
+        pack_step(np.array([5, bad]), 100, 2)
 
 
 @given(tokens=st.integers(1, 5000), row_tokens=st.integers(16, 600))
