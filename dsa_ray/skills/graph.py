@@ -117,6 +117,9 @@ def check(graph: SkillGraph) -> list[str]:
     if faults:
         return faults
     network = to_networkx(graph)
+    faults = _cycle_faults(network)
+    if faults:
+        return faults
     faults = [f"{skill.id}: has no name" for skill in graph.skills if not skill.name.strip()]
     faults += _spelling_faults(graph.skills)
     needed = nx.ancestors(network, graph.target) | {graph.target}
@@ -184,7 +187,7 @@ def extra_fields(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _reference_faults(target: str, skills: Sequence[Skill], edges: Sequence[Edge]) -> list[str]:
-    """What keeps skills and edges from being a directed acyclic graph."""
+    """Duplicates and references to nothing: what keeps skills and edges from being a directed graph."""
     ids = Counter(skill.id for skill in skills)
     pairs = Counter((edge.prerequisite, edge.skill) for edge in edges)
     faults = ["a skill has an empty id"] if "" in ids else []
@@ -195,7 +198,7 @@ def _reference_faults(target: str, skills: Sequence[Skill], edges: Sequence[Edge
         unknown = [end for end in (before, after) if end not in ids]
         faults += [f"{before} -> {after}: the graph has no skill {end!r}" for end in unknown]
     faults += [f"{pair[0]} -> {pair[1]}: {count} times" for pair, count in pairs.items() if count > 1]
-    return faults or _cycle_faults(_network(skills, edges))
+    return faults
 
 
 def _cycle_faults(network: nx.DiGraph) -> list[str]:
@@ -237,8 +240,11 @@ def _network(skills: Sequence[Skill], edges: Sequence[Edge]) -> nx.DiGraph:
 
 
 def _levels(network: nx.DiGraph) -> dict[str, int]:
-    """Longest path from a source: a skill's topological generation."""
-    return {skill: level for level, group in enumerate(nx.topological_generations(network)) for skill in group}
+    """Longest path from a source: a skill's topological generation. Raises `GraphError` that names a cycle."""
+    try:
+        return {skill: level for level, group in enumerate(nx.topological_generations(network)) for skill in group}
+    except nx.NetworkXUnfeasible:
+        raise GraphError(_cycle_faults(network)[0]) from None
 
 
 def _order(skill: Skill) -> tuple[int, str, str]:
