@@ -15,6 +15,8 @@ from pathlib import Path
 _START_S = 120.0
 """Deadline for the worker to import its libraries."""
 _GRACE_S = 1.0
+_LIVES = 2
+"""Processes that may die on one pair: one that was killed from outside must not make an answer wrong."""
 
 
 class AnswerWorkerError(Exception):
@@ -38,22 +40,21 @@ class AnswerProcess:
         return self._process.pid if self._process is not None else None
 
     def same(self, left: str, right: str) -> bool:
-        """Whether the worker finds two LaTeX expressions equal; False if it does not manage in time or dies.
+        """Whether the worker finds two LaTeX expressions equal; False if it overruns, or dies twice.
 
         Raises:
             AnswerWorkerError: the worker does not start.
         """
-        process = self._running()
-        try:
-            process.stdin.write(json.dumps([left, right]).encode() + b"\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-            line = self._line(process, time.monotonic() + self._timeout_s)
-        except BrokenPipeError:
-            line = None
-        if line is None:
+        for _ in range(_LIVES):
+            process = self._running()
+            line = self._asked(process, left, right)
+            if line is not None:
+                return json.loads(line)["same"] is True
+            overrun = process.poll() is None
             self._kill()
-            return False
-        return json.loads(line)["same"] is True
+            if overrun:
+                break
+        return False
 
     def close(self) -> None:
         """End the worker and wait for it; a later pair starts a new one."""
@@ -63,6 +64,15 @@ class AnswerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_S)
         self._kill()
+
+    def _asked(self, process: subprocess.Popen[bytes], left: str, right: str) -> bytes | None:
+        try:
+            process.stdin.write(json.dumps([left, right]).encode() + b"\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            process.wait()
+            return None
+        return self._line(process, time.monotonic() + self._timeout_s)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -99,6 +109,7 @@ class AnswerProcess:
                 return None
             data = os.read(descriptor, 65536)
             if not data:
+                process.wait()
                 return None
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")

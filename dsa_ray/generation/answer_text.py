@@ -15,7 +15,7 @@ _TAIL = 20_000
 _ANSWER_LINE = re.compile(
     r"^[ \t>*_#-]*(?:the )?(?:final )?answer[ \t*_]*(?::|\bis\b)[ \t*_]*(.*)$", re.IGNORECASE | re.MULTILINE
 )
-_GSM_LINE = re.compile(r"^####[ \t]*(\S.*)$", re.MULTILINE)
+_LAST_MARK = re.compile(r"(?:^|\n)####[ \t]*([^\s#][^\n]*)\s*\Z")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,20}")
 _SYMBOLS = {"π": " pi ", "∞": " oo ", "√": " sqrt ", "≤": "<=", "≥": ">=", "≠": "!=", "\\cup": "∪", "°": " degrees"}
@@ -47,22 +47,21 @@ _LATEX_FRACTION = re.compile(r"([-+]?)(\d{0,20}) ?\\frac ?(?:\{(-?\d{1,20})\}|(\
 
 
 def final_answer(text: str) -> str | None:
-    """The answer that a text ends with: its last "Answer:" line, else its last `\\boxed{}`, else its last `####` line.
+    """The answer that a text ends with: its last "Answer:" line, else its last `\\boxed{}`.
 
-    None where there is none. What follows an "Answer:" that ends its line is taken from the next line with anything
-    in it.
+    A last line `#### 18` goes before both (GSM8K's form). None where there is none. What follows an "Answer:" that
+    ends its line is taken from the next line with anything in it.
     """
-    tail = text[-_TAIL:]
+    tail = text[-_TAIL:].rstrip()
+    mark = _LAST_MARK.search(tail)
+    if mark and not _ANSWER_LINE.match(mark.group(1)):
+        return _bare(mark.group(1))
     lines = list(_ANSWER_LINE.finditer(tail))
     if lines:
         last = lines[-1]
         answer = last.group(1).strip() or next((line for line in tail[last.end() :].splitlines() if line.strip()), "")
         return _bare(boxed(answer) or answer)
-    answer = boxed(tail)
-    if answer is None:
-        marks = _GSM_LINE.findall(tail)
-        answer = marks[-1] if marks else ""
-    return _bare(answer)
+    return _bare(boxed(tail) or "")
 
 
 def boxed(text: str) -> str | None:
@@ -80,7 +79,7 @@ def boxed(text: str) -> str | None:
 
 
 def _bare(answer: str) -> str | None:
-    return answer.strip().strip("*_`").strip() or None
+    return answer.lstrip(" \t*_`").rstrip(" \t\r*_`.") or None
 
 
 def normalise(answer: str) -> str:

@@ -44,7 +44,8 @@ class AnswerChecker:
     def __init__(self, timeout_s: float, memory_mib: int = 1024) -> None:
         """
         Args:
-            timeout_s: time that one pair may take; an overrun counts as different.
+            timeout_s: time that computer algebra may take for one pair of expressions, and after which no further part
+                of an answer is given to it; an overrun counts as different.
             memory_mib: address space of the process that does computer algebra.
         """
         self._timeout_s = timeout_s
