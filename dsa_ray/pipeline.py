@@ -105,6 +105,10 @@ class _Run:
         state, code, reason = "finished", OK, ""
         try:
             self._steps()
+        except ConfigError:
+            self._ring.stop()
+            self._folder.discard()
+            raise
         except KeyboardInterrupt:
             state, code, reason = "interrupted", INTERRUPTED, "interrupted; go on with --resume"
         except Stalled as error:

@@ -32,7 +32,7 @@ from dsa_ray.records import Action, Assignment, Decision, RowPlan, Verdict, Verd
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
 LEAD_STEPS = 8
-"""A further round of exercises is ordered when fewer unvisited steps' worth than this is left."""
+"""A further round is ordered when the visits that are still due for verdicts fill fewer steps than this."""
 
 
 class Curator:
@@ -285,12 +285,12 @@ class Curator:
         self._emit({"event": "plant", "id": planted, "question": question, "answer": answer})
 
     def _keep_lead(self) -> None:
-        """Order a further round when training would soon have nothing but revisits."""
+        """Order a further round when training would soon have nothing but visits beyond those that make a verdict."""
         supply = self.supply
         if not supply.textbooks_settled or supply.book.queue_depth or self.generation_over:
             return
         per_step = self._config.train.rows_in_step * self._config.train.row_tokens / self.table.mean_tokens
-        if self.sampler.unvisited < LEAD_STEPS * per_step:
+        if self.sampler.visits_due(self._config.dynamics.visits) < LEAD_STEPS * per_step:
             supply.order_round()
 
     def _close(self, step: int) -> None:

@@ -63,8 +63,8 @@ class StepMetrics:
             edge = max(1, min(RECENT_STEPS, len(losses) // 4))
             totals[phase] = {
                 **sums,
-                "idle_ratio": sums["wait_s"] / sums["step_s"] if sums["step_s"] else 0.0,
-                "tokens_per_s": sums["tokens"] / sums["step_s"] if sums["step_s"] else 0.0,
+                "idle_ratio": _share(sums["wait_s"], sums["step_s"]),
+                "tokens_per_s": sums["tokens"] / max(1e-9, sums["step_s"] + sums["wait_s"]),
                 "loss_first": sum(losses[:edge]) / edge,
                 "loss_last": sum(losses[-edge:]) / edge,
             }
@@ -96,6 +96,11 @@ class StepMetrics:
         self._losses.setdefault(step["phase"], []).append(step["loss"])
 
 
+def _share(waited: float, worked: float) -> float:
+    """Share of the time that was spent waiting for rows."""
+    return waited / (waited + worked) if waited + worked else 0.0
+
+
 def _mean_loss(reports: list[Mapping[str, Any]]) -> float:
     tokens = sum(report["loss_tokens"] for report in reports)
     return sum(report["loss"] * report["loss_tokens"] for report in reports) / max(1, tokens)
@@ -104,6 +109,7 @@ def _mean_loss(reports: list[Mapping[str, Any]]) -> float:
 def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
     """One line for a group of steps: means of levels, rates over the group's time, the last step's number."""
     last = steps[-1]
+    waited = sum(step["wait_s"] for step in steps)
     seconds = sum(step["step_s"] for step in steps)
     return {
         "step": last["step"],
@@ -113,8 +119,8 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "loss": sum(step["loss"] for step in steps) / len(steps),
         "grad_norm": sum(step["grad_norm"] for step in steps) / len(steps),
         "tokens": sum(step["tokens"] for step in steps),
-        "tokens_per_s": sum(step["tokens"] for step in steps) / seconds if seconds else 0.0,
-        "idle_ratio": sum(step["wait_s"] for step in steps) / seconds if seconds else 0.0,
+        "tokens_per_s": sum(step["tokens"] for step in steps) / max(1e-9, seconds + waited),
+        "idle_ratio": _share(waited, seconds),
         "step_s": seconds / len(steps),
     }
 

@@ -134,7 +134,7 @@ class StepPlanner:
 
 def _wanted(rows: int, row_tokens: int, mean_tokens: float) -> int:
     """How many candidates fill the rows, with a look-ahead for the packer."""
-    return int(1.25 * rows * row_tokens / max(1.0, mean_tokens)) + 8
+    return int(2 * rows * row_tokens / max(1.0, mean_tokens)) + 32
 
 
 def _pack_in_order(books: list[Book], row_tokens: int) -> list[list[PackedItem]]:

@@ -62,6 +62,11 @@ class Sampler:
         """Exercises that were never taken and may still be."""
         return int(((self._columns["visits"] == 0) & ~self._columns["dropped"]).sum())
 
+    def visits_due(self, visits: int) -> int:
+        """How many visits are missing until everything that may still be taken has had so many."""
+        missing = np.maximum(visits - self._columns["visits"], 0)
+        return int(missing[~self._columns["dropped"]].sum())
+
     @property
     def dropped(self) -> int:
         return self._dropped
