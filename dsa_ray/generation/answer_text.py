@@ -25,7 +25,7 @@ _LATEX = (
     (re.compile(r"\\(?:text|mathrm|mathbf|operatorname|mbox)\s*\{([^{}]{0,100})\}"), r" \1 "),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])"), "*"),
-    (re.compile(r"\\pm(?![a-zA-Z])|\+/?-"), "±"),
+    (re.compile(r"\\pm(?![a-zA-Z])|\+/-"), "±"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\\leq?(?:slant)?(?![a-zA-Z])"), "<="),
     (re.compile(r"\\geq?(?:slant)?(?![a-zA-Z])"), ">="),

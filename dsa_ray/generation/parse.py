@@ -65,10 +65,11 @@ def find_object(text: str, *keys: str) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise ParseFailure("length", f"{len(text)} characters, at most {MAX_CHARACTERS}")
     found: dict[str, Any] | None = None
-    for candidate in _objects(text):
-        if all(key in candidate for key in keys):
-            return candidate
-        found = found or candidate
+    for version in (text, _with_backslashes(text)) if "\\" in text else (text,):
+        for candidate in _objects(version):
+            if all(key in candidate for key in keys):
+                return candidate
+            found = found or candidate
     if found is None:
         raise ParseFailure("schema", "no JSON object in the answer")
     missing = [key for key in keys if key not in found]
@@ -99,44 +100,37 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 _STRAY_BACKSLASH = re.compile(r'(\\\\)|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
 
 
+def _with_backslashes(text: str) -> str:
+    """The text with those backslashes doubled that begin no JSON escape, such as LaTeX's."""
+    return _STRAY_BACKSLASH.sub(r"\\\\", text)
+
+
 def _decode(text: str, at: int) -> tuple[dict[str, Any], int] | None:
-    """The object that begins at `at` and where it ends; with LaTeX backslashes doubled if it does not parse."""
-    decoder = json.JSONDecoder(
-        strict=False, object_pairs_hook=_no_twins, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
-    )
+    """The object that begins at `at` and where it ends, or None."""
     try:
-        return decoder.raw_decode(text, at)
-    except _Refused:
-        return None
-    except (ValueError, RecursionError):
-        pass
-    if "\\" not in text:
-        return None
-    repaired = _STRAY_BACKSLASH.sub(r"\\\\", text[at:])
-    try:
-        value, _ = decoder.raw_decode(repaired)
+        return _DECODER.raw_decode(text, at)
     except (ValueError, RecursionError):
         return None
-    return value, at + 1
 
 
 class _Number(str):
     """A JSON number as it was written."""
 
 
-class _Refused(ValueError):
-    pass
-
-
 def _refuse(constant: str) -> NoReturn:
-    raise _Refused(constant)
+    raise ValueError(constant)
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        raise _Refused("a key occurs twice")
+        raise ValueError("a key occurs twice")
     return result
+
+
+_DECODER = json.JSONDecoder(
+    strict=False, object_pairs_hook=_no_twins, parse_int=_Number, parse_float=_Number, parse_constant=_refuse
+)
 
 
 def _field(data: dict[str, Any], name: str, kind: Kind) -> str:
