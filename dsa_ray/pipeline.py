@@ -129,6 +129,7 @@ class _Run:
         ring, exam = self._ring, self._exam
         self._clock.enter("start")
         ring.start()
+        ring.start_student()
         while not (ring.training_over() and exam.collect("before")):
             self._tick()
             if self._status["skills"] and exam.pending is None and "before" not in exam.answers:

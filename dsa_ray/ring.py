@@ -1,18 +1,18 @@
 """The ring on Ray: every actor of a run, placed by one plan, and what the driver asks of them.
 
-        requests                                              written / rejected
-   +--> replicas (pull, N requests in flight each) ==generation stream: checks, tokens==> recorder --+
-   |                                                                                                  v
- curator  (one async actor: graph, exercise table, loss histories, verdicts, ledger; numbers, never text)
-   |                                                                                                  ^
-   +--> leases of packed rows ==training stream, one reader per rank==> DeepSpeed ranks ---- losses --+
+       requests                                              written / rejected
+  +--> replicas (pull, N requests in flight each) ==generation stream: checks, tokens==> recorder --+
+  |                                                                                                  v
+curator  (one async actor: graph, exercise table, loss histories, verdicts, ledger; numbers, never text)
+  |                                                                                                  ^
+  +--> leases of packed rows ==training stream, one reader per rank==> DeepSpeed ranks ---- losses --+
 
-    who        consumes               produces               waits for            its deadline
-    replica    assignments            completions            the curator, engine  watch.hang_s, request_timeout_s
-    recorder   generation stream      journal segments       completions          ends with generation
-    reader     row plans              tensors                something to train   watch.stall_s
-    rank       tensors                losses                 rows, other ranks    Ray Train, watch.stall_s
-    driver     status                 view, metrics, end     all of them          watch.stall_s (watchdog)
+   who        consumes               produces               waits for            its deadline
+   replica    assignments            completions            the curator, engine  watch.hang_s, request_timeout_s
+   recorder   generation stream      journal segments       completions          ends with generation
+   reader     row plans              tensors                something to train   watch.stall_s
+   rank       tensors                losses                 rows, other ranks    Ray Train, watch.stall_s
+   driver     status                 view, metrics, end     all of them          watch.stall_s (watchdog)
 """
 
 from __future__ import annotations
@@ -95,7 +95,6 @@ class Ring:
         ]
         self._starting = [replica.start.remote() for replica in self._replicas]
         self._recording = self._start_recorder()
-        self._student = self._start_student()
         return placement
 
     def status(self) -> dict[str, Any]:
@@ -114,6 +113,15 @@ class Ring:
         calls = [replica.stats.remote() for replica in self._replicas]
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1.0)
         return [stats for call in ready if (stats := _value(call)) is not None]
+
+    def start_student(self) -> None:
+        """Start the replica that sits the exam, on the base student's weights."""
+        share = self._placement["student"]
+        exam = self._config.model_copy(update={"teacher": student_teacher(self._config)})
+        self._student = ReplicaActor.options(
+            name=self._name("student"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
+        ).remote("student", exam, self._student_model, None, None, (share.gpus, share.threads))
+        self._starting.append(self._student.start.remote())
 
     def ask_student(self, messages: Sequence[Any]) -> ray.ObjectRef:
         """Put questions to the student's replica, greedily; a reference to the list of answers."""
@@ -185,15 +193,6 @@ class Ring:
             name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
         ).remote(self._run.journal, self._curator, self._replicas, examiner, stream, config.watch.stall_s)
         return recorder.run.remote()
-
-    def _start_student(self) -> ActorHandle:
-        share = self._placement["student"]
-        exam = self._config.model_copy(update={"teacher": student_teacher(self._config)})
-        student = ReplicaActor.options(
-            name=self._name("student"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
-        ).remote("student", exam, self._student_model, None, None, (share.gpus, share.threads))
-        self._starting.append(student.start.remote())
-        return student
 
     def _check_parts(self) -> None:
         """An engine that cannot start, a recorder that ended: named at once, not waited for."""

@@ -1,9 +1,9 @@
 """The trainer: a Ray Train `TorchTrainer` whose ranks run a DeepSpeed engine over the training stream.
 
-    each rank    consumes   its rows                     (streams.training)
-                 produces   losses per example           -> curator.observe, one call per step, one in flight
-                 waits for  the other ranks (all-reduce) and rows; both are measured
-    checkpoint   curator state at the end of step S, then ZeRO shards, in one folder, uploaded by Ray Train
+each rank    consumes   its rows                     (streams.training)
+             produces   losses per example           -> curator.observe, one call per step, one in flight
+             waits for  the other ranks (all-reduce) and rows; both are measured
+checkpoint   curator state at the end of step S, then ZeRO shards, in one folder, uploaded by Ray Train
 """
 
 from __future__ import annotations

@@ -15,12 +15,11 @@ import numpy as np
 from dsa_ray.config import Config
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.metrics import StepMetrics
-from dsa_ray.records import Prerequisites, Written
 from dsa_ray.skills.graph import to_node_link
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.state import unpack_state
-from dsa_ray.storage.texts import STREAM, written_from_row
+from dsa_ray.storage.texts import STREAM, numbers, written_from_row
 
 EVENTS = "events"
 GRAPH = "graph.json"
@@ -143,29 +142,3 @@ class CuratorHost:
         if graph is not None and not self._graph_written:
             self._run.write_text(GRAPH, json.dumps(to_node_link(graph), indent=1))
             self._graph_written = True
-
-
-def numbers(written: Written, row: int) -> dict[str, Any]:
-    """What the curator gets to know of a written item: numbers, and the names of prerequisites."""
-    request = written.request
-    columns: dict[str, Any] = {
-        "id": request.id,
-        "kind": request.kind.value,
-        "skills": list(request.skills),
-        "difficulty": request.difficulty,
-        "parents": list(request.parents),
-        "cause": list(request.cause) if request.cause else None,
-        "tokens": written.tokens,
-        "prompt_tokens": written.prompt_tokens,
-        "loss_tokens": written.loss_tokens,
-        "content_hash": written.content_hash,
-        "answer_hash": written.answer_hash,
-        "generator_version": written.generator_version,
-        "row": row,
-        "output_tokens": written.output_tokens,
-        "seconds": written.seconds,
-    }
-    if isinstance(written.item, Prerequisites):
-        columns["prerequisites"] = [list(pair) for pair in written.item.names]
-    return columns
-

@@ -123,4 +123,3 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "idle_ratio": _share(waited, seconds),
         "step_s": seconds / len(steps),
     }
-

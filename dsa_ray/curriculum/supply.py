@@ -22,7 +22,7 @@ from dsa_ray.skills.graph import briefs
 from dsa_ray.skills.names import normalise
 
 Row = Mapping[str, Any]
-"""What is known of a written item in numbers: `host.numbers`."""
+"""What is known of a written item in numbers: `storage.texts.numbers`."""
 Emit = Callable[[dict[str, Any]], None]
 OPENING_DIFFICULTIES = 3
 """Exercises ordered before any verdict cycle through difficulties 1 to this."""

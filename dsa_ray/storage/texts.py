@@ -65,6 +65,31 @@ def written_from_row(row: dict[str, Any]) -> Written:
     )
 
 
+def numbers(written: Written, row: int) -> dict[str, Any]:
+    """What the curator is told of a written item: numbers and short names, never text.
+
+    Args:
+        row: its place in its segment.
+    """
+    request = written.request
+    told: dict[str, Any] = {
+        "id": request.id,
+        "kind": request.kind.value,
+        "skills": list(request.skills),
+        "difficulty": request.difficulty,
+        "parents": list(request.parents),
+        "cause": None if request.cause is None else list(request.cause),
+        "tokens": written.tokens,
+        "prompt_tokens": written.prompt_tokens,
+        "answer_hash": written.answer_hash,
+        "row": row,
+        "output_tokens": written.output_tokens,
+    }
+    if isinstance(written.item, Prerequisites):
+        told["prerequisites"] = [list(pair) for pair in written.item.names]
+    return told
+
+
 class TextStore:
     """Finds written items by their place in the `written` journal of one folder.
 
