@@ -7,6 +7,7 @@ process, nobody.
 from __future__ import annotations
 
 import copy
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -57,10 +58,14 @@ class DeepSpeedEngine:
     def __init__(self, model: Student, config: TrainConfig, world: int = 1) -> None:
         _ensure_process_group(world)
         self._config, self._world, self._model = config, world, model
-        self._packed = PackedModel(model.to(training_dtype(config))).train()
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(training_dtype(config))
+        self._packed = PackedModel(model).train()
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._engine, *_ = deepspeed.initialize(
             model=self._packed, optimizer=adamw(model, config), config=deepspeed_config(config, model.num_parameters())
         )
+        _restore_buffers(model, buffers)
 
     def train_row(self, row: Mapping[str, np.ndarray], *, last: bool) -> RowResult:
         """One forward and backward; ZeRO 2 and 3 reduce the row's gradient here."""
@@ -74,11 +79,13 @@ class DeepSpeedEngine:
         return RowResult(*example_losses(nll, tensors))
 
     def step(self, lr: float) -> StepResult:
-        """Clip and update; in fp16 DeepSpeed skips a step whose gradient overflows."""
+        """Clip and update; a step that DeepSpeed skips, for its gradient overflows, has an infinite norm."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr
         plain_norm = self._plain_grad_norm()
         self._engine.step()
+        if not self._engine.was_step_applied():
+            return StepResult(grad_norm=math.inf)  # DeepSpeed skipped it, and keeps the norm of an earlier step
         grad_norm = self._engine.get_global_grad_norm() if plain_norm is None else plain_norm
         return StepResult(grad_norm=float(grad_norm))
 
@@ -135,6 +142,15 @@ def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:
         "steps_per_print": 1 << 62,
     }
     return _merge(own, config.deepspeed)
+
+
+def _restore_buffers(model: Student, buffers: Mapping[str, torch.Tensor]) -> None:
+    """Undo DeepSpeed's cast of the buffers to 16 bits: rotary frequencies so rounded turn position 500 by a radian,
+    and what was trained would not be what transformers and vLLM load."""
+    for name, before in buffers.items():
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        module._buffers[leaf] = before.to(module._buffers[leaf].device)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

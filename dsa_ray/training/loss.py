@@ -86,7 +86,7 @@ def row_loss(nll: Tensor, row: RowTensors) -> Tensor:
 
 
 def example_losses(nll: Tensor, row: RowTensors) -> tuple[np.ndarray, np.ndarray]:
-    """Mean nll per example (float64[I], nan without loss tokens) and its loss tokens (int64[I]); weights do not enter."""
+    """Mean nll per example, float64[I] (nan without loss tokens), and its loss tokens, int64[I]; unweighted."""
     counted = row.segment >= 0
     owner = row.segment[counted]
     values = nll.detach().double().cpu().numpy()[counted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,7 +37,6 @@ def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTok
 def prepare(model: PreTrainedModel, config: TrainConfig) -> Student:
     """Make a loaded causal LM ready for training: dropout off, checkpointing, adapter."""
     _switch_dropout_off(model)
-    model.config.use_cache = False
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if not config.lora_rank:
@@ -60,10 +60,11 @@ def save_student(
     Path(folder).mkdir(parents=True, exist_ok=True)
     target = model.get_base_model() if isinstance(model, PeftModel) and merged else model
     dtype = next(iter(weights.values())).dtype
-    use_cache, former = target.config.use_cache, target.config.dtype
-    target.config.use_cache, target.config.dtype = True, dtype
-    target.save_pretrained(folder, state_dict=weights)
-    target.config.use_cache, target.config.dtype = use_cache, former
+    target.save_pretrained(folder, state_dict=weights)  # empties `weights` as it goes
+    if not isinstance(target, PeftModel):
+        config = copy.deepcopy(target.config)  # save_pretrained wrote the type of the model, not of `weights`
+        config.dtype = dtype
+        config.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
 
@@ -72,7 +73,12 @@ def plain_weights(model: Student, dtype: torch.dtype, *, merged: bool) -> dict[s
     """Copies of the weights on the host, in `dtype`; a LoRA adapter folded into its base when `merged`."""
     if isinstance(model, PeftModel) and merged:
         return _merged_weights(model.get_base_model(), dtype)
-    return {name: _copy(tensor, dtype) for name, tensor in model.state_dict().items()}
+    copies: dict[tuple[int, torch.Size], Tensor] = {}  # tied weights stay tied, so that they are written once
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        key = (tensor.data_ptr(), tensor.shape)
+        weights[name] = copies[key] if key in copies else copies.setdefault(key, _copy(tensor, dtype))
+    return weights
 
 
 def _merged_weights(base: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -62,6 +62,6 @@ class TorchEngine:
         self._optimizer.load_state_dict(state["optimizer"])
 
     def export_hf(self, folder: str, tokenizer: PreTrainedTokenizerBase | None = None, *, merged: bool = False) -> None:
-        """Write the student in Hugging Face format, in the configured precision; LoRA writes its adapter or `merged`."""
+        """Write the student in Hugging Face format, in the configured precision; LoRA: its adapter, or `merged`."""
         weights = plain_weights(self._model, training_dtype(self._config), merged=merged)
         save_student(self._model, tokenizer, folder, weights, merged=merged)
