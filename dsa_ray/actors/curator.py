@@ -30,6 +30,7 @@ class CuratorActor:
     def __init__(self, config: dict[str, Any], run: str) -> None:
         self._host = CuratorHost(parse(config), run)
         self._flusher: asyncio.Task[None] | None = None
+        self._journal = asyncio.Lock()
 
     async def start(self) -> dict[str, Any]:
         """Restore what the run folder holds, order what is missing, begin to journal. Returns the status."""
@@ -90,5 +91,6 @@ class CuratorActor:
             await self._flush()
 
     async def _flush(self) -> None:
-        events = self._host.take_events()
-        await asyncio.to_thread(self._host.write_events, events)
+        async with self._journal:
+            events = self._host.take_events()
+            await asyncio.to_thread(self._host.write_events, events)
