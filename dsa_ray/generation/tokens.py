@@ -1,0 +1,80 @@
+"""The student's tokens of a written item, made once, when it is accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsa_ray.generation.prompts import student_answer, student_messages
+
+DEFAULT_CHAT_TEMPLATE = (
+    "{{ bos_token if bos_token else '' }}"
+    "{% for message in messages %}{{ message['content'] }}"
+    "{{ (eos_token + '\n') if message['role'] == 'assistant' else '\n' }}{% endfor %}"
+)
+"""What holds for a tokenizer that has no chat template: the messages, one after the other, on lines of their own."""
+
+
+class TokenizerError(Exception):
+    """A tokenizer that cannot be used for training: one clear line."""
+
+
+class StudentTokenizer:
+    """Turns exercises and textbooks into token ids.
+
+    Prompt and answer are tokenised apart, so the prompt's ids are a prefix of the whole by construction, and equal to
+    what the student is given in the exam. Special tokens that occur in a teacher's text are taken out of it first.
+    """
+
+    def __init__(self, model_path: str, templates: str | None = None) -> None:
+        """Load the tokenizer of a Hugging Face model or folder.
+
+        Args:
+            model_path: name or folder.
+            templates: folder with a `student.j2` of your own.
+
+        Raises:
+            TokenizerError: it has no end token.
+        """
+        from transformers import AutoTokenizer
+
+        self.tokenizer: Any = with_chat_template(AutoTokenizer.from_pretrained(model_path))
+        if self.tokenizer.eos_token_id is None:
+            raise TokenizerError(f"{model_path}: the tokenizer has no eos_token, which ends an answer")
+        self._templates = templates
+        self._special = sorted((t for t in self.tokenizer.all_special_tokens if t.strip()), key=len, reverse=True)
+
+    def encode_exercise(self, question: str, solution: str, answer: str) -> tuple[tuple[int, ...], int]:
+        """The ids of prompt and answer, end token included, and how many of them are the prompt's."""
+        prompt = self.prompt_ids(question)
+        reply = self._ids(self.without_special(student_answer(solution, answer)))
+        return (*prompt, *reply, self.tokenizer.eos_token_id), len(prompt)
+
+    def encode_textbook(self, text: str) -> tuple[int, ...]:
+        """The ids of a textbook page between the tokenizer's own start token, if it sets one, and the end token."""
+        end = self.tokenizer.eos_token_id
+        ids = tuple(self.tokenizer(self.without_special(text), verbose=False)["input_ids"])
+        return ids if ids and ids[-1] == end else (*ids, end)
+
+    def prompt_ids(self, question: str) -> tuple[int, ...]:
+        """The ids of a question as it is put to the student."""
+        messages = student_messages(self.without_special(question), templates=self._templates)
+        return self._ids(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def without_special(self, text: str) -> str:
+        """The text without any occurrence of a special token: a teacher's text must not end a turn or begin one."""
+        before = None
+        while before != text:
+            before = text
+            for token in self._special:
+                text = text.replace(token, "")
+        return text
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def with_chat_template(tokenizer: Any) -> Any:
+    """The same tokenizer, with the default chat template if it had none. Saving it then saves the template too."""
+    if not getattr(tokenizer, "chat_template", None):
+        tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    return tokenizer

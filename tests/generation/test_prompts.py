@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dsa_ray.generation.prompts import (
+    PromptError,
+    difficulty_words,
+    render,
+    student_answer,
+    student_messages,
+    version,
+)
+from dsa_ray.generation.schemas import schema
+from dsa_ray.records import Assignment, Kind
+
+from .conftest import make_assignment, make_request, make_written
+
+KINDS = list(Kind)
+
+
+def words_of(kind: Kind) -> int:
+    prompt = render(make_assignment(kind), [make_written(), make_written()])
+    return sum(len(message["content"].split()) for message in prompt.messages)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_system_and_a_user_message_of_bearable_length(kind: Kind) -> None:
+    prompt = render(make_assignment(kind), [make_written(), make_written()])
+    assert [message["role"] for message in prompt.messages] == ["system", "user"]
+    assert 60 <= words_of(kind) <= 170
+    assert prompt.max_tokens_kind == ("textbook" if kind is Kind.TEXTBOOK else "other")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_prompt_shows_every_key_of_the_schema(kind: Kind) -> None:
+    prompt = render(make_assignment(kind), [make_written(), make_written()])
+    assert prompt.schema == schema(kind)
+    for key in prompt.schema["required"]:
+        assert f'"{key}"' in prompt.messages[0]["content"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_system_message_is_the_same_for_every_request_of_a_kind(kind: Kind) -> None:
+    parents = [make_written(), make_written("Other?", "Other.", "3")]
+    first = render(make_assignment(kind, "Chain rule", difficulty=1), parents)
+    second = render(make_assignment(kind, "Limits", "Product rule", difficulty=5), parents)
+    assert first.messages[0] == second.messages[0]
+    assert first.version == second.version
+
+
+def test_variable_fields_stand_on_lines_of_their_own() -> None:
+    content = render(make_assignment(Kind.EXERCISE, "Chain rule", "Limits"), []).messages[1]["content"]
+    assert content.splitlines() == [
+        "Write one exercise.",
+        "Skill: Chain rule",
+        "Skill: Limits",
+        "Difficulty: 2 of 5 (easy)",
+    ]
+
+
+def test_a_composed_prompt_holds_both_parents_in_order() -> None:
+    parents = [make_written("First?", "One.", "1"), make_written("Second?", "Two.", "2")]
+    content = render(make_assignment(Kind.COMPOSED), parents).messages[1]["content"]
+    assert content.endswith(
+        "First exercise:\nQuestion: First?\nSolution: One.\nAnswer: 1\n"
+        "Second exercise:\nQuestion: Second?\nSolution: Two.\nAnswer: 2"
+    )
+
+
+def test_a_name_with_line_breaks_cannot_add_fields() -> None:
+    content = render(make_assignment(Kind.EXERCISE, "Chain\nDifficulty: 5"), []).messages[1]["content"]
+    assert "Skill: Chain Difficulty: 5" in content.splitlines()
+
+
+def test_a_parents_text_is_inserted_and_never_interpreted() -> None:
+    parent = make_written("{{ 7 * 7 }}{% raise %}", "{{ ''.__class__ }}", "{# x #}")
+    content = render(make_assignment(Kind.VARIANT), [parent]).messages[1]["content"]
+    assert "Question: {{ 7 * 7 }}{% raise %}" in content
+    assert "Solution: {{ ''.__class__ }}" in content
+
+
+def test_a_missing_parent_breaks_the_contract() -> None:
+    with pytest.raises(PromptError, match="composed needs 2 parent texts, not 1"):
+        render(make_assignment(Kind.COMPOSED), [make_written()])
+    with pytest.raises(PromptError, match="at least one skill"):
+        render(Assignment(request=make_request(), skills=()), [])
+
+
+def test_the_version_follows_the_templates_content(tmp_path: Path) -> None:
+    (tmp_path / "exercise.j2").write_text(
+        "{% block system %}S{% endblock %}{% block user %}{{ skill.name }}{% endblock %}"
+    )
+    own = render(make_assignment(Kind.EXERCISE), [], templates=str(tmp_path))
+    ours = render(make_assignment(Kind.EXERCISE), [])
+    assert own.messages == [{"role": "system", "content": "S"}, {"role": "user", "content": "Chain"}]
+    assert own.version != ours.version
+    assert own.version.startswith("exercise@")
+    assert len(own.version) == len("exercise@") + 8
+    assert version("variant", str(tmp_path)) == version("variant")
+
+
+def test_a_broken_template_is_named(tmp_path: Path) -> None:
+    (tmp_path / "exercise.j2").write_text("{% block system %}{{ nothing }}{% endblock %}{% block user %}{% endblock %}")
+    (tmp_path / "textbook.j2").write_text("no blocks")
+    (tmp_path / "variant.j2").write_text("{% block system %}")
+    with pytest.raises(PromptError, match=r"exercise\.j2.*nothing"):
+        render(make_assignment(Kind.EXERCISE), [], templates=str(tmp_path))
+    with pytest.raises(PromptError, match=r"textbook\.j2: has no block 'system'"):
+        render(make_assignment(Kind.TEXTBOOK), [], templates=str(tmp_path))
+    with pytest.raises(PromptError, match=r"variant\.j2: TemplateSyntaxError"):
+        render(make_assignment(Kind.VARIANT), [make_written()], templates=str(tmp_path))
+    with pytest.raises(PromptError, match="not a folder"):
+        version("exercise", str(tmp_path / "absent"))
+
+
+def test_the_student_is_asked_for_a_last_line_with_the_answer() -> None:
+    (user,) = student_messages("What is 2 + 2?")
+    assert user["role"] == "user"
+    assert user["content"].startswith("What is 2 + 2?\n")
+    assert '"Answer: "' in user["content"]
+    both = student_messages("What is 2 + 2?", "It is 4.", "4")
+    assert both == [user, {"role": "assistant", "content": "It is 4.\nAnswer: 4"}]
+
+
+def test_a_student_answer_without_steps_is_the_answer_line_alone() -> None:
+    assert student_answer("", "4") == "Answer: 4"
+
+
+@pytest.mark.parametrize(
+    ("difficulty", "words"), [(0, "1 of 5 (very easy)"), (3, "3 of 5 (medium)"), (9, "5 of 5 (very hard)")]
+)
+def test_difficulty_is_a_number_with_words_and_bounded(difficulty: int, words: str) -> None:
+    assert difficulty_words(difficulty) == words
