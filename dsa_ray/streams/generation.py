@@ -48,10 +48,11 @@ class StreamPlan:
     """How long a poll waits for the first completion."""
     patience_s: float = 300.0
     """A replica may be silent for so long: its engine's start (`watch.engine_start_s`)."""
-    max_batches: int = 20_000
-    """Each reader ends after so many: an execution grows by some KB per block, so the stream is opened anew."""
+    reopen_s: float = 600.0
+    """All readers end together after so long and the stream is opened anew, because an execution grows by some KB
+    per block. Together, because a reader that goes on alone may wait for work that lies in another's outbox."""
     opened: int = 0
-    """Number of this opening, growing: the readers of an older one end."""
+    """Time of this opening, ns since the epoch: the readers of an older one are refused."""
 
 
 def build_generation_stream(
@@ -141,38 +142,47 @@ def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[
     poll = _Poll(replica, index, plan)
     ack = ""
     try:
-        for _ in range(plan.max_batches):
-            batch = poll(plan.max_rows, plan.wait_s, ack)
-            while not batch.completions:
-                if _over(curator):
-                    return
-                batch = poll(plan.max_rows, plan.wait_s, ack)
-            yield pa.table({"completions": [[completion_json(completion) for completion in batch.completions]]})
+        while not poll.late:
+            batch = poll(plan.max_rows, ack)
+            if batch is None:
+                break
             ack = batch.token
-        poll(0, 0.0, ack)
+            if batch.completions:
+                yield pa.table({"completions": [[completion_json(completion) for completion in batch.completions]]})
+            elif _over(curator):
+                return
+        poll(0, ack)
     except StaleReader:
         return
 
 
 class _Poll:
-    """Calls `completed`, through restarts of the replica."""
+    """Calls `completed` through restarts of the replica, until the opening is over."""
 
     def __init__(self, replica: Any, index: int, plan: StreamPlan) -> None:
         self._replica, self._index, self._plan = replica, index, plan
         self._answered = time.monotonic()
+        self._end = plan.opened / 1e9 + plan.reopen_s
 
-    def __call__(self, max_rows: int, wait_s: float, ack: str) -> Batch:
+    @property
+    def late(self) -> bool:
+        return time.time() > self._end
+
+    def __call__(self, max_rows: int, ack: str) -> Batch | None:
+        """The next batch; none if the opening ended while the replica was away."""
         patience = self._plan.patience_s
         while True:
             left = self._answered + patience - time.monotonic()
             try:
-                call = self._replica.completed.remote(max_rows, wait_s, ack, self._plan.opened)
-                batch = ray.get(call, timeout=max(1.0, left) + wait_s)
+                call = self._replica.completed.remote(max_rows, self._plan.wait_s, ack, self._plan.opened)
+                batch = ray.get(call, timeout=max(1.0, left) + self._plan.wait_s)
             except (RayActorError, GetTimeoutError) as error:
                 if left <= 0:
                     raise ReplicaLost(
                         f"replica {self._index} answered nothing for {patience:g} s (watch.engine_start_s): {error}"
                     ) from error
+                if self.late:
+                    return None
                 time.sleep(PAUSE_S)
                 continue
             self._answered = time.monotonic()

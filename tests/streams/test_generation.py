@@ -58,9 +58,9 @@ def test_no_assignment_is_lost_or_doubled_though_a_replica_dies_half_way(tmp_pat
     assert ray.get(recorder.stats.remote())["written"] == total
 
 
-def test_the_stream_is_opened_anew_after_so_many_batches_without_loss(tmp_path: Path):
+def test_the_stream_is_opened_anew_again_and_again_without_loss(tmp_path: Path):
     total = 600
-    curator, _, recorder = ring(tmp_path, total, StreamPlan(max_rows=16, max_batches=10))
+    curator, _, recorder = ring(tmp_path, total, StreamPlan(max_rows=16, reopen_s=1.5))
     ray.get(recorder.run.remote(), timeout=90)
     assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
     assert sorted(recorded(tmp_path)) == list(range(total))
