@@ -19,7 +19,7 @@ import torch.distributed
 from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.training.isolation import PackedModel
+from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import RowResult, StepResult
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
 from dsa_ray.training.optimizer import adamw
@@ -30,6 +30,7 @@ if not torch.cuda.is_available():
 
 import deepspeed
 import deepspeed.ops
+from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import logger as _deepspeed_logger
 
 # DeepSpeed logs to stdout by a handler of its own; standard output belongs to the caller.
@@ -60,7 +61,10 @@ class DeepSpeedEngine:
         self._config, self._world, self._model = config, world, model
         for parameter in model.parameters():
             parameter.data = parameter.data.to(training_dtype(config))
+        # Before the probe: which way of isolation is fastest depends on the device.
+        model.to(get_accelerator().device_name(int(os.environ["LOCAL_RANK"])))
         self._packed = PackedModel(model).train()
+        _check_equal_forwards(self._packed, config, world)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._engine, *_ = deepspeed.initialize(
             model=self._packed, optimizer=adamw(model, config), config=deepspeed_config(config, model.num_parameters())
@@ -142,6 +146,15 @@ def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:
         "steps_per_print": 1 << 62,
     }
     return _merge(own, config.deepspeed)
+
+
+def _check_equal_forwards(packed: PackedModel, config: TrainConfig, world: int) -> None:
+    """With weights spread over ranks every forward is collective, so all ranks must run equally many."""
+    if config.zero_stage == 3 and world > 1 and packed.isolation is Isolation.SEPARATE:
+        raise IsolationError(
+            f"{type(packed.model).__name__}: its packed examples can only be run one by one, "
+            "which train.zero_stage=3 cannot do with several ranks; use train.zero_stage=2"
+        )
 
 
 def _restore_buffers(model: Student, buffers: Mapping[str, torch.Tensor]) -> None:

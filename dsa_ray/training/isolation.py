@@ -115,10 +115,11 @@ def _segment_attention(
     kwargs["is_causal"] = True
     window = kwargs.get("sliding_window")
     parts = []
-    for start, end in segment_bounds or ((0, query.shape[2]),):
-        mask = _window_mask(end - start, window, query.device) if window and end - start > window else None
-        spans = (tensor[:, :, start:end] for tensor in (query, key, value))
-        parts.append(sdpa_attention_forward(module, *spans, mask, **kwargs)[0])
+    with torch.autocast(query.device.type, enabled=False):  # it would cast back to bf16
+        for start, end in segment_bounds or ((0, query.shape[2]),):
+            mask = _window_mask(end - start, window, query.device) if window and end - start > window else None
+            spans = (tensor[:, :, start:end] for tensor in (query, key, value))
+            parts.append(sdpa_attention_forward(module, *spans, mask, **kwargs)[0])
     return torch.cat(parts, dim=1).to(dtype), None
 
 

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Protocol
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.training.collate import PHASES, example_ids, example_visits
@@ -61,6 +62,9 @@ class Engine(Protocol):
 
     def load(self, folder: str, tag: str | None = None) -> None:
         """Restore what `save` wrote, bit for bit; without a tag the latest."""
+
+    def export_hf(self, folder: str, tokenizer: PreTrainedTokenizerBase | None = None, *, merged: bool = False) -> None:
+        """Write the student in Hugging Face format; all ranks call it. LoRA: its adapter, or `merged` a full model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine, deepspeed_config
+from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine, _check_equal_forwards, deepspeed_config
 from dsa_ray.training.collate import Row
+from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
 from dsa_ray.training.student import prepare
 from dsa_ray.training.torch_engine import TorchEngine
@@ -196,6 +197,14 @@ def test_a_world_that_is_not_that_of_the_process_group_is_refused(build) -> None
     build(CONFIG)
     with pytest.raises(RuntimeError, match="told of 2 ranks, the process group has 1"):
         DeepSpeedEngine(tiny_model(), CONFIG, world=2)
+
+
+def test_forwards_of_unequal_number_are_refused_where_they_are_collective() -> None:
+    packed = PackedModel(tiny_model(), Isolation.SEPARATE)
+    with pytest.raises(IsolationError, match=r"use train.zero_stage=2"):
+        _check_equal_forwards(packed, config_with(zero_stage=3), world=2)
+    _check_equal_forwards(packed, config_with(zero_stage=3), world=1)
+    _check_equal_forwards(packed, config_with(zero_stage=2), world=2)
 
 
 def test_standard_output_stays_clean_and_nothing_is_compiled(tmp_path: Path) -> None:
