@@ -104,7 +104,13 @@ class TextEngine(Protocol):
 
 
 def build(
-    teacher: TeacherConfig, model_path: str, gpus: float, *, concurrency: int = 64, threads: int = 1
+    teacher: TeacherConfig,
+    model_path: str,
+    gpus: float,
+    *,
+    concurrency: int = 64,
+    threads: int = 1,
+    timeout_s: float = 120.0,
 ) -> TextEngine:
     """The engine that a configuration names, not started.
 
@@ -114,6 +120,7 @@ def build(
         gpus: GPUs of the replica; 0 = CPU.
         concurrency: requests in flight at one time.
         threads: computing threads of an engine on CPU.
+        timeout_s: deadline of one call to an endpoint, its retries included.
 
     Raises:
         ConfigError: the factory of a `python` teacher cannot be imported or does not return an engine.
@@ -125,7 +132,7 @@ def build(
     if teacher.kind == "openai":
         from dsa_ray.engines.openai_engine import OpenAIEngine
 
-        return OpenAIEngine(teacher, model_path, concurrency=concurrency)
+        return OpenAIEngine(teacher, model_path, concurrency=concurrency, timeout_s=timeout_s)
     return from_factory(teacher.factory or "")
 
 

@@ -1,0 +1,99 @@
+import asyncio
+import importlib.util
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from dsa_ray.config import TeacherConfig
+from dsa_ray.engines.base import EngineCall, EngineDead, EngineError, EngineRefused, TextEngine, build
+from dsa_ray.engines.vllm_engine import VLLMEngine
+from tests.engines.tiny_model import tiny_llama
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "maxLength": 20}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+
+
+def ask(text: str, **changes) -> EngineCall:
+    settings = {"max_tokens": 48, "temperature": 0.0, **changes}
+    return EngineCall(
+        messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}], **settings
+    )
+
+
+def texts(answers: list) -> list[str]:
+    return [answer.text for answer in answers]
+
+
+async def several(engine: TextEngine, *calls: EngineCall) -> list:
+    return list(await asyncio.gather(*(engine.generate(call) for call in calls)))
+
+
+async def check(engine: TextEngine, other: str) -> None:
+    """Structured output, length, a prompt too long, cancelling, and weights swapped with requests in flight."""
+    (structured,) = await several(engine, ask("x", schema=SCHEMA, temperature=1.0, seed=3, max_tokens=200))
+    # Where a length is bounded, xgrammar lets control characters through.
+    assert set(json.loads(structured.text, strict=False)) == {"answer"}
+    assert structured.finish_reason == "stop"
+    before = await several(engine, *(ask(str(n)) for n in range(8)))
+    assert {answer.finish_reason for answer in before} == {"length"}
+    assert {answer.output_tokens for answer in before} == {48}
+    assert texts(await several(engine, *(ask(str(n)) for n in range(8)))) == texts(before)
+    with pytest.raises(EngineError, match="max_model_len"):
+        await engine.generate(ask("y" * 2000))
+    given_up = asyncio.create_task(engine.generate(ask("z", max_tokens=400)))
+    await asyncio.sleep(0.05)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    with pytest.raises(EngineError, match="no model"):
+        await engine.load_weights("nowhere", "1")
+    assert engine.version == "0"
+    flying = [asyncio.create_task(engine.generate(ask(str(n), max_tokens=300))) for n in range(8)]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    await engine.load_weights(other, "17")
+    swap_s = time.monotonic() - began
+    assert not any(task.done() for task in flying), "they should still run"
+    assert {answer.output_tokens for answer in await asyncio.gather(*flying)} == {300}
+    assert swap_s < 20
+    assert engine.version == "17"
+    after = await several(engine, *(ask(str(n)) for n in range(8)))
+    assert texts(after) != texts(before)
+    await engine.load_weights(os.environ["FIRST_WEIGHTS"], "18")
+    assert texts(await several(engine, *(ask(str(n)) for n in range(8)))) == texts(before)
+    await engine.stop()
+    with pytest.raises(EngineDead):
+        await engine.generate(ask("x"))
+
+
+@pytest.mark.parametrize("own_process", [False, True], ids=["in-process", "own-process"])
+def test_vllm_serves_structured_output_and_swaps_weights_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_process: bool
+):
+    first, other = tiny_llama(tmp_path / "first", 0), tiny_llama(tmp_path / "other", 1)
+    monkeypatch.setenv("FIRST_WEIGHTS", first)
+    teacher = TeacherConfig(model=first, max_model_len=512, kv_cache_gib=0.25)
+
+    async def scenario() -> None:
+        engine = VLLMEngine(teacher, first, concurrency=16, own_process=own_process)
+        await engine.start()
+        await check(engine, other)
+
+    asyncio.run(asyncio.wait_for(scenario(), 240.0))
+
+
+def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
+    engine = build(TeacherConfig(model=str(tmp_path)), str(tmp_path), 0.0)
+    with pytest.raises(EngineRefused, match=r"teacher\.model: vLLM cannot serve"):
+        asyncio.run(asyncio.wait_for(engine.start(), 120.0))
