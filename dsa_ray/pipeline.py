@@ -25,7 +25,7 @@ from rich.console import Console
 
 from dsa_ray import outcome
 from dsa_ray.config import Config, ConfigError
-from dsa_ray.embedded import models
+from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam as embedded_exam
 from dsa_ray.evaluation.exam import Question, load_exam
 from dsa_ray.generation.prompts import student_messages
@@ -90,8 +90,10 @@ class _Run:
         self._folder = folder
         self._view = view
         self._exam = Exam(_questions(config))
-        resolved = models.resolve(config.teacher.model), models.resolve(config.student.model)
-        self._ring = Ring(config, folder, resolved, [question.question for question in self._exam.questions])
+        teacher = config.teacher.model
+        served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
+        models = served, shipped.resolve(config.student.model)
+        self._ring = Ring(config, folder, models, [question.question for question in self._exam.questions])
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
