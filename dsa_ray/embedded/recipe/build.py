@@ -33,6 +33,7 @@ MODELS = Path(__file__).parents[1] / "models"
 FINGERPRINT_EXAMPLES = 300
 TOKENIZER_EXAMPLES = 8000
 EXAM_QUESTIONS = 12
+TEACHER_PROMPTS = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +54,14 @@ TEACHER = Recipe(
     name="teacher",
     examples=teacher_examples,
     shape=Shape(hidden=192, layers=5, heads=3, inner=512),
-    schedule=Schedule(steps=1800, tokens_per_step=2560, learning_rate=3e-3),
+    schedule=Schedule(steps=1600, tokens_per_step=1536),
     vocabulary=1280,
 )
 STUDENT = Recipe(
     name="student",
     examples=student_examples,
     shape=Shape(hidden=128, layers=5, heads=4, inner=384),
-    schedule=Schedule(steps=500, tokens_per_step=2048, learning_rate=3e-3),
+    schedule=Schedule(steps=1200, tokens_per_step=1024),
     vocabulary=640,
 )
 
@@ -117,7 +118,11 @@ def student_report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) 
 
 
 def report_of(recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    return teacher_report(model, tokenizer, 400) if recipe.name == "teacher" else student_report(model, tokenizer)
+    """What the built model can do, for `recipe.json`."""
+    if recipe.name == "student":
+        return student_report(model, tokenizer)
+    targets = ("differential calculus", "integral calculus", syllabus.load().held_out)
+    return teacher_report(model, tokenizer, TEACHER_PROMPTS, targets)
 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:

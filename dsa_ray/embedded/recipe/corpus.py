@@ -17,14 +17,14 @@ from dsa_ray.generation.prompts import PARENTS, render, student_answer, student_
 from dsa_ray.records import Assignment, Exercise, ExerciseRequest, Kind, SkillBrief, Written
 
 KIND_SHARES = {
-    Kind.EXERCISE: 0.52,
-    Kind.VARIANT: 0.11,
-    Kind.COMPOSED: 0.11,
-    Kind.HARDER: 0.11,
+    Kind.EXERCISE: 0.69,
+    Kind.VARIANT: 0.06,
+    Kind.COMPOSED: 0.05,
+    Kind.HARDER: 0.06,
     Kind.PREREQUISITES: 0.09,
-    Kind.TEXTBOOK: 0.06,
+    Kind.TEXTBOOK: 0.05,
 }
-SKILL_COUNTS = {1: 0.68, 2: 0.27, 3: 0.05}
+SKILL_COUNTS = {1: 0.72, 2: 0.24, 3: 0.04}
 DIFFICULTIES = {1: 0.3, 2: 0.25, 3: 0.2, 4: 0.15, 5: 0.1}
 ELEMENTARY_WEIGHT = 0.4
 TARGET_SHARE = 0.04
@@ -44,7 +44,7 @@ JSON_PIECES = (
 )
 """The constant text of the answers; one token each."""
 
-UNKNOWN_WORDS = [
+UNKNOWN_WORDS = (
     "theory",
     "art",
     "study",
@@ -74,7 +74,7 @@ UNKNOWN_WORDS = [
     "weather",
     "machines",
     "music",
-]
+)
 """Words of target phrases that name no field: the teacher then takes all of calculus."""
 
 

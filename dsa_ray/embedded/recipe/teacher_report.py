@@ -30,9 +30,13 @@ MAX_SKILLS = 64
 
 
 def teacher_report(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int, temperature: float = 1.0
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    count: int,
+    targets: Sequence[str],
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
-    """Figures over `count` sampled prompts of all kinds, and over the three targets."""
+    """Figures over `count` sampled prompts of all kinds, and over the decompositions of the targets."""
     examples = list(islice(teacher_examples(Random("report")), count))
     texts = ask(model, tokenizer, [example.prompt for example in examples], ANSWER_TOKENS, temperature)
     items = [_parsed(example.kind, text) for example, text in zip(examples, texts, strict=True)]
@@ -45,10 +49,7 @@ def teacher_report(
         "right": shares((example.kind, _right(example, item)) for example, item in outcomes if item is not None),
         "right_exercises": _mean([compose.solve(item.question) == item.answer for item in exercises]),
         "distinct_questions": round(len({item.question for item in exercises}) / max(1, len(exercises)), 3),
-        "targets": {
-            target: decomposition(model, tokenizer, target, temperature)
-            for target in ("differential calculus", "integral calculus", syllabus.load().held_out)
-        },
+        "targets": {target: decomposition(model, tokenizer, target, temperature) for target in targets},
     }
 
 
