@@ -22,7 +22,8 @@ from dsa_ray.curriculum.leases import row_plan
 from dsa_ray.curriculum.planner import EXERCISES
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
-from dsa_ray.engines.base import EngineCall, TextEngine
+from dsa_ray.engines.base import TextEngine
+from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, RowPlan, Verdict, Written
@@ -96,32 +97,11 @@ class _Writer:
         return list(await asyncio.gather(*(self._completion(assignment) for assignment in assignments)))
 
     async def _completion(self, assignment: Assignment) -> Completion:
-        generate = self._config.generate
         parents = tuple(self._texts.get(ref) for ref in assignment.parents)
         prompt = render(assignment, parents)
-        textbook = prompt.max_tokens_kind == "textbook"
-        answer = await self._teacher.generate(
-            EngineCall(
-                messages=prompt.messages,
-                max_tokens=generate.max_textbook_tokens if textbook else generate.max_tokens,
-                schema=prompt.schema if generate.structured else None,
-                temperature=generate.temperature,
-                top_p=generate.top_p,
-                seed=assignment.request.seed,
-                assignment=assignment,
-                parents=parents,
-            )
-        )
-        return Completion(
-            request=assignment.request,
-            text=answer.text,
-            finish_reason=answer.finish_reason,
-            generator=self._config.teacher.model,
-            generator_version=f"{self._teacher.version}/{REPLICA}.{INCARNATION}",
-            prompt_version=prompt.version,
-            output_tokens=answer.output_tokens,
-            seconds=0.0,
-        )
+        answer = await self._teacher.generate(call_for(assignment, parents, prompt, self._config.generate))
+        origin = self._config.teacher.model, f"{self._teacher.version}/{REPLICA}.{INCARNATION}"
+        return completion(assignment, prompt, answer, origin, seconds=0.0)
 
 
 class _Rows:

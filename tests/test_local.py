@@ -11,7 +11,7 @@ from dsa_ray.embedded.engine import exact_writer
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.storage.run_folder import RunFolder
-from tests.tiny import tiny_student
+from tests.engines.tiny_model import tiny_llama
 
 
 def small(folder: Path, **sections: dict[str, Any]) -> Config:
@@ -19,7 +19,7 @@ def small(folder: Path, **sections: dict[str, Any]) -> Config:
         "run": {"name": "local", "storage": str(folder / "runs")},
         "graph": {"target": "Differential calculus", "max_skills": 5, "elementary": ["Addition", "Powers"]},
         "teacher": {"kind": "python", "factory": "dsa_ray.embedded.engine:exact_writer"},
-        "student": {"model": tiny_student(folder / "student")},
+        "student": {"model": tiny_llama(folder / "student", spread=0.02)},
         "generate": {"exercises_per_skill": 3, "in_flight": 16, "slots": 32},
         "train": {"precision": "fp32", "rows_per_step": 1, "slots": 2, "steps": 40, "learning_rate": 1e-3},
         "dynamics": {"burn_in_verdicts": 4, "window": 32, "cohort_steps": 4, "planted_min": 4},

@@ -20,7 +20,7 @@ from dsa_ray.config import Config, parse
 from dsa_ray.ring import Ring
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
-from tests.tiny import tiny_student
+from tests.engines.tiny_model import tiny_llama
 
 pytestmark = [pytest.mark.ring, pytest.mark.timeout(280)]
 DEADLINE_S = 240
@@ -38,7 +38,7 @@ def small(folder: Path, **train: Any) -> Config:
             "run": {"name": "ring", "storage": str(folder / "runs")},
             "graph": {"target": "Differential calculus", "max_skills": 9, "elementary": ["Addition", "Powers"]},
             "teacher": {"kind": "python", "factory": "dsa_ray.embedded.engine:exact_writer"},
-            "student": {"model": tiny_student(folder / "student")},
+            "student": {"model": tiny_llama(folder / "student", spread=0.02)},
             "generate": {"exercises_per_skill": 8, "in_flight": 16, "slots": 64},
             "train": {
                 "ranks": 2,

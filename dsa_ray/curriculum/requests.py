@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dsa_ray.records import ExerciseRequest, Kind, Order
 
@@ -186,15 +185,3 @@ class RequestBook:
     def _seed_of(self, request: ExerciseRequest) -> int:
         text = f"{self._seed}/{request.id}/{request.attempt}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
-
-
-def request_from_row(row: Mapping[str, Any]) -> ExerciseRequest:
-    """A request from its plain form, as events and written rows hold it (the attempt starts anew)."""
-    return ExerciseRequest(
-        id=row["id"],
-        kind=Kind(row["kind"]),
-        skills=tuple(row["skills"]),
-        difficulty=row["difficulty"],
-        parents=tuple(row["parents"]),
-        cause=(row["cause"][0], row["cause"][1]) if row["cause"] else None,
-    )

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import Config
-from dsa_ray.curriculum.requests import RequestBook, request_from_row
+from dsa_ray.curriculum.requests import RequestBook
 from dsa_ray.curriculum.table import trainable
 from dsa_ray.records import Assignment, ExerciseRequest, Kind, Order, Prerequisites, SkillBrief, SkillGraph, TextRef
 from dsa_ray.skills.decompose import Decomposition
 from dsa_ray.skills.graph import briefs
 from dsa_ray.skills.names import normalise
+from dsa_ray.storage.texts import request_from_row
 
 Row = Mapping[str, Any]
 """What is known of a written item in numbers: `storage.texts.numbers`."""

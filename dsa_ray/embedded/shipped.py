@@ -12,7 +12,7 @@ def resolve(model: str) -> str:
     """The folder of `embedded:teacher` or `embedded:student`; any other name as it is.
 
     Raises:
-        FileNotFoundError: an embedded model that is not there; it can be rebuilt by `python -m dsa_ray.embedded.recipe`.
+        FileNotFoundError: an embedded model that is not there; the line says how to rebuild it.
     """
     if not model.startswith(PREFIX):
         return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
@@ -50,7 +51,7 @@ def written_row(written: Written) -> dict[str, Any]:
 def written_from_row(row: dict[str, Any]) -> Written:
     """The inverse of `written_row`."""
     return Written(
-        request=_request(row),
+        request=request_from_row(row),
         item=_item(Kind(row["kind"]), row["item"]),
         generator=row["generator"],
         generator_version=row["generator_version"],
@@ -156,7 +157,8 @@ def _item(kind: Kind, row: dict[str, Any]) -> Prerequisites | Textbook | Exercis
     )
 
 
-def _request(row: dict[str, Any]) -> ExerciseRequest:
+def request_from_row(row: Mapping[str, Any]) -> ExerciseRequest:
+    """A request from its plain form, as written rows and events hold it."""
     return ExerciseRequest(
         id=row["id"],
         kind=Kind(row["kind"]),
@@ -164,6 +166,6 @@ def _request(row: dict[str, Any]) -> ExerciseRequest:
         difficulty=row["difficulty"],
         parents=tuple(row["parents"]),
         cause=None if row["cause"] is None else (row["cause"][0], row["cause"][1]),
-        attempt=row["attempt"],
-        seed=row["seed"],
+        attempt=row.get("attempt", 0),
+        seed=row.get("seed", 0),
     )

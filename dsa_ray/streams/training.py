@@ -81,9 +81,7 @@ def rows_of(dataset: Any) -> Iterator[dict[str, Any]]:
     return dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=2)
 
 
-def _read_rows(
-    curator: ActorHandle, rank: int, journal: str, row_tokens: int, stall_s: float
-) -> Iterable[Block]:
+def _read_rows(curator: ActorHandle, rank: int, journal: str, row_tokens: int, stall_s: float) -> Iterable[Block]:
     attempt = ray.get(curator.current_attempt.remote(), timeout=REPLY_S)
     texts = TextStore(journal)
     idle_since = time.monotonic()
