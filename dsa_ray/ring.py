@@ -31,8 +31,7 @@ from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.config import Config, ConfigError
-from dsa_ray.generation.checks import Examiner
-from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
 from dsa_ray.placement import Placement, plan
 from dsa_ray.storage.run_folder import RunFolder
@@ -202,11 +201,6 @@ class Ring:
         if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
             _raise_if_failed(self._recording, "the generation stream ended")
             self._recording = None
-
-
-def make_examiner(config: Config, student: str, held_out: Sequence[str], known: frozenset[int]) -> Examiner:
-    """The checks of the generation stream, made inside its actor; `known` are hashes of what is written already."""
-    return Examiner(config, StudentTokenizer(student), held_out, known)
 
 
 def _connect(config: Config) -> None:
