@@ -85,6 +85,8 @@ class GenerateConfig(Section):
     """Requests leased or queued as ready at one time: the bound on generation's memory and on feedback lag."""
     exercises_per_skill: Positive = 32
     """Exercises written for every skill before any verdict."""
+    replay: Share = 0.5
+    """Exercises for an elementary skill, as a share of those for a taught one: what is not practised is forgotten."""
     skills_per_exercise: tuple[Positive, ...] = (1, 2)
     """How many skills an exercise combines; drawn uniformly."""
     max_exercises: Positive = 100_000

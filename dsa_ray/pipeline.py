@@ -3,6 +3,7 @@
     ring.start            curator, replicas, recorder, streams          graph and texts begin to be written
       exam before         student replica, base weights                 beside the writing
       begin_training      textbooks in graph order, then exercises      beside the writing; verdicts order children
+                          (its processes start at once; its readers wait for the first textbooks)
     end_generation        the teacher's replicas are freed
       exam after          student replica, trained weights
     outcome               summary.json, tables, report.html
@@ -132,13 +133,12 @@ class _Run:
         self._clock.enter("start")
         ring.start()
         ring.start_student()
+        ring.begin_training()
         while not (ring.training_over() and exam.collect("before")):
             self._tick()
             if self._status["skills"] and exam.pending is None and "before" not in exam.answers:
                 exam.questions = _of_graph(exam.questions, self._folder)
                 exam.pending = ring.ask_student(exam.messages())
-            if self._status["skills"] and not ring.training:
-                ring.begin_training()
             exam.collect("before")
         self._tick()
         self._clock.enter("exam")

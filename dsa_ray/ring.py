@@ -145,10 +145,6 @@ class Ring:
             self._config.model_dump(mode="json"), self._run.path, self._student_model, self._curator, shares
         )
 
-    @property
-    def training(self) -> bool:
-        return self._fit is not None
-
     def training_over(self) -> bool:
         """Whether the trainer has exported the student. Raises `RingBroken` with its reason when it failed."""
         if self._fit is None or not ray.wait([self._fit], timeout=0)[0]:

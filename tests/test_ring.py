@@ -61,13 +61,12 @@ def drive(config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda s
         ring = Ring(config, folder, ("exact", config.student.model), ())
         try:
             ring.start()
+            ring.begin_training()
             deadline = time.monotonic() + DEADLINE_S
             while not ring.training_over():
                 status = ring.status()
                 assert status["failure"] is None
                 assert time.monotonic() < deadline, f"not over in {DEADLINE_S} s: {status}"
-                if status["skills"] and not ring.training:
-                    ring.begin_training()
                 each_tick(status)
                 time.sleep(0.2)
             ring.end_generation()

@@ -145,8 +145,8 @@ class Supply:
         return self._children
 
     def order_round(self) -> int:
-        """One more exercise for every taught skill (a round). Returns how many were ordered."""
-        ordered = sum(self._order_exercise(skill, self._round) for skill in self.taught)
+        """One more exercise for every skill that is due in this round. Returns how many were ordered."""
+        ordered = sum(self._order_exercise(skill, self._round) for skill in self._practised(self._round))
         self._round += 1
         return ordered
 
@@ -239,17 +239,23 @@ class Supply:
         for skill in self.taught:
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
         rounds = self._config.generate.exercises_per_skill
-        by_level = sorted({self._briefs[skill].level for skill in self.taught})
-        for level in by_level:
+        for level in sorted({brief.level for brief in self._briefs.values()}):
             for number in range(rounds):
-                for skill in self.taught:
+                for skill in self._practised(number):
                     if self._briefs[skill].level == level:
                         self._order_exercise(skill, number)
         self._round = rounds
         self._opened = True
 
+    def _practised(self, number: int) -> list[str]:
+        """The skills that get an exercise in this round: all that are taught, and elementary ones by their share."""
+        assert self.graph is not None
+        share = self._config.generate.replay
+        due = int((number + 1) * share) > int(number * share)
+        return [skill.id for skill in self.graph.skills if due or skill.id not in self._elementary]
+
     def _order_exercise(self, skill: str, number: int) -> bool:
-        rng = np.random.default_rng((self._config.run.seed, number, self.taught.index(skill)))
+        rng = np.random.default_rng((self._config.run.seed, number, list(self._briefs).index(skill)))
         count = int(rng.choice(self._config.generate.skills_per_exercise))
         level = self._briefs[skill].level
         others = [brief.id for brief in self._briefs.values() if brief.level <= level and brief.id != skill]
