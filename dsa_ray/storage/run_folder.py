@@ -172,6 +172,8 @@ def _lock(folder: Folder) -> FolderLock | None:
         return FolderLock(folder.path(_LOCK))
     except FolderInUse as error:
         raise RunFolderError(str(error)) from None
+    except OSError as error:
+        raise RunFolderError(f"{folder.url}: cannot be locked ({error.strerror or error})") from None
 
 
 def _prepare(folder: Folder, config: Config, *, resume: bool) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import stat
 import threading
 import warnings
 from pathlib import Path
@@ -21,7 +22,7 @@ rows_strategy = st.lists(st.dictionaries(st.text(), json_values, max_size=4), mi
 ROWS = [{"id": 1, "text": "a\nb"}, {"id": 2, "text": "é\u2028\x85"}]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(segments=st.lists(rows_strategy, min_size=1, max_size=3))
 def test_whatever_is_written_is_read_back_in_order(tmp_path_factory: pytest.TempPathFactory, segments) -> None:
     folder = str(tmp_path_factory.mktemp("journal"))
@@ -254,6 +255,4 @@ def test_a_journal_needs_no_local_disk() -> None:
 
 
 def _is_dir(handle: int) -> bool:
-    import stat
-
     return stat.S_ISDIR(os.fstat(handle).st_mode)

@@ -205,6 +205,14 @@ def test_a_file_in_the_way_is_refused_in_one_line(tmp_path: Path) -> None:
     one_line(refusal.value)
 
 
+def test_a_folder_that_cannot_be_locked_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "one" / "lock").mkdir(parents=True)
+
+    with pytest.raises(RunFolderError, match="cannot be locked") as refusal:
+        RunFolder.create(str(tmp_path), a_config())
+    one_line(refusal.value)
+
+
 @pytest.mark.parametrize("keep", [{"lock"}, {"lock", "journal"}, {"lock", "journal", "config.json.1-1.tmp"}])
 def test_a_creation_that_was_cut_short_can_be_begun_again(tmp_path: Path, keep: set[str]) -> None:
     RunFolder.create(str(tmp_path), a_config()).close()

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsa_ray.records import Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
@@ -72,6 +72,7 @@ def fill(folder: str, segments: int, rows: int) -> None:
         writer.write([written_row(an_exercise(segment * rows + row)) for row in range(rows)])
 
 
+@settings(deadline=None)
 @given(written=written_items())
 def test_a_written_item_comes_back_equal_through_json(written: Written) -> None:
     assert written_from_row(json.loads(json.dumps(written_row(written)))) == written
