@@ -21,23 +21,32 @@ CALL_S = 30.0
 """Deadline of one call to the curator; it is called again until `stall_s`."""
 
 
-class _Recorder:
+@ray.remote
+class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.
 
     Use with `max_concurrency` of at least 2, so that `stats` answers while `run` runs.
+
+    Args:
+        journal: folder or URI of the run's journal.
+        curator: name of the actor with `accept`, `reject` and `generation_over`.
+        replicas: names of the `ReplicaActor`s.
+        examiner: makes an examiner that knows the given content hashes; runs in the examiner's own actor.
+        plan: shares and bounds of the stream.
+        stall_s: how long the curator may be away.
     """
 
     def __init__(
         self,
         journal: str,
-        curator: Any,
-        replicas: Sequence[Any],
+        curator: str,
+        replicas: Sequence[str],
         examiner: Callable[[frozenset[int]], Examines],
         plan: StreamPlan,
         stall_s: float,
     ) -> None:
-        self._curator, self._replicas, self._examiner, self._plan = curator, replicas, examiner, plan
-        self._stall_s = stall_s
+        self._curator, self._replicas = ray.get_actor(curator), [ray.get_actor(name) for name in replicas]
+        self._examiner, self._plan, self._stall_s = examiner, plan, stall_s
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
@@ -66,6 +75,3 @@ class _Recorder:
                 if time.monotonic() - began > self._stall_s:
                     raise
                 time.sleep(0.2)
-
-
-RecorderActor = ray.remote(_Recorder)

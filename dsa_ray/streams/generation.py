@@ -17,13 +17,16 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import Dataset
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from dsa_ray.streams.batches import Batch, Examines, Outcome, StaleReader, completion_json, outcomes_of
 
+IN_FLIGHT = 32
+"""Blocks given to an examiner ahead. While any read task is waiting Ray Data's scheduling loop takes 0.1 s a turn, so
+with its default of 4 hardly more than that many blocks would pass in a second."""
 PAUSE_S = 0.5
 """Between attempts to reach an actor that is being restarted."""
 
@@ -74,7 +77,7 @@ def build_generation_stream(
     stream = ray.data.read_datasource(
         source,
         override_num_blocks=len(replicas),
-        concurrency=len(replicas),
+        compute=TaskPoolStrategy(size=len(replicas)),
         num_cpus=plan.reader_cpus,
         # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
         ray_remote_args={"max_retries": 0},
@@ -86,7 +89,7 @@ def build_generation_stream(
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=plan.examiner_cpus,
-        concurrency=plan.examiners,
+        compute=ActorPoolStrategy(size=plan.examiners, max_tasks_in_flight_per_actor=IN_FLIGHT),
     )
     context = stream.context
     context.target_max_block_size = 1

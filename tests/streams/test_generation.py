@@ -1,4 +1,5 @@
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +27,18 @@ def cluster() -> Iterator[None]:
 
 def ring(folder: Path, total: int, plan: StreamPlan) -> tuple[ray.actor.ActorHandle, list, ray.actor.ActorHandle]:
     """Curator, replicas and recorder on a part of 2 CPUs."""
-    curator = ray.remote(Curator).options(num_cpus=0.1).remote(total)
+    mark = uuid.uuid4().hex[:8]
+    names = [f"teacher-{n}-{mark}" for n in range(2)]
+    curator = ray.remote(Curator).options(name=f"curator-{mark}", num_cpus=0.1).remote(total)
     settings = config(generate={"in_flight": 32, "slots": 128})
-    shell = ReplicaActor.options(num_cpus=0.2, max_restarts=-1)
-    replicas = [shell.remote(f"teacher-{n}", settings, "scripted", curator, str(folder)) for n in range(2)]
+    replicas = [
+        ReplicaActor.options(name=name, num_cpus=0.2, max_restarts=-1).remote(
+            f"teacher-{n}", settings, "scripted", f"curator-{mark}", str(folder)
+        )
+        for n, name in enumerate(names)
+    ]
     recorder = RecorderActor.options(num_cpus=0.1, max_concurrency=2).remote(
-        str(folder), curator, replicas, examiner, plan, 60.0
+        str(folder), f"curator-{mark}", names, examiner, plan, 60.0
     )
     return curator, replicas, recorder
 
