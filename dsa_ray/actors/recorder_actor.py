@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.texts import STREAM
-from dsa_ray.streams.batches import Examines
+from dsa_ray.streams.batches import Examines, Outcome
 from dsa_ray.streams.generation import StreamPlan, build_generation_stream, outcomes
 
+logger = logging.getLogger(__name__)
+
+CRASHES = 3
+"""So many crashes of the stream in a row, with nothing written between them, end the run."""
 CALL_S = 30.0
 """Deadline of one call to the curator; it is called again until `stall_s`."""
+
+
+class GenerationFault(Exception):
+    """What ended the generation stream for good."""
 
 
 @ray.remote
@@ -56,11 +65,28 @@ class RecorderActor:
             self._recorder.remember(rows)
 
     def run(self) -> None:
-        """Returns when the curator says that generation is over. Raises what broke the stream."""
+        """Returns when the curator says that generation is over.
+
+        Raises:
+            GenerationFault: a replica, the examiner or the journal failed for good; one line.
+        """
+        crashes, written = 0, 0
         while not self._tell("generation_over"):
-            examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
-            plan = dataclasses.replace(self._plan, opened=time.time_ns())
-            self._recorder.run(outcomes(build_generation_stream(self._replicas, self._curator, examiner, plan)))
+            try:
+                self._recorder.run(self._open())
+            except RayTaskError as error:
+                raise GenerationFault(_one_line(error.cause)) from error
+            except RayError as error:  # a worker or its node died: what was not acknowledged is read again
+                done = self._recorder.stats()["written"]
+                crashes, written = (crashes + 1 if done == written else 1), done
+                if crashes > CRASHES:
+                    raise GenerationFault(f"the stream broke {crashes} times in a row: {_one_line(error)}") from error
+                logger.warning("the generation stream is opened anew: %s", _one_line(error))
+
+    def _open(self) -> Iterator[list[Outcome]]:
+        examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
+        plan = dataclasses.replace(self._plan, opened=time.time_ns())
+        return outcomes(build_generation_stream(self._replicas, self._curator, examiner, plan))
 
     def stats(self) -> dict[str, int]:
         return self._recorder.stats()
@@ -71,7 +97,12 @@ class RecorderActor:
         while True:
             try:
                 return ray.get(getattr(self._curator, method).remote(*arguments), timeout=CALL_S)
-            except (RayActorError, GetTimeoutError):
+            except (RayActorError, GetTimeoutError) as error:
                 if time.monotonic() - began > self._stall_s:
-                    raise
+                    raise GenerationFault(f"the curator was away for {self._stall_s:g} s (watch.stall_s)") from error
                 time.sleep(0.2)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:500]

@@ -11,6 +11,7 @@ of 1 byte every row is one block that flows at once, and the price of a block is
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,11 @@ from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.annotations import RayDeprecationWarning
 
+from dsa_ray.config import Config
+from dsa_ray.generation.checks import Examiner
+from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.streams.batches import Batch, Examines, Outcome, StaleReader, completion_json, outcomes_of
 
 IN_FLIGHT = 32
@@ -73,16 +78,7 @@ def build_generation_stream(
         rows with the columns `ok` (list of bool) and `json` (list of str): per completion, `written_row` or
         `rejection_row`. Read them with `outcomes`.
     """
-    source = _Outboxes(replicas, curator, plan)
-    stream = ray.data.read_datasource(
-        source,
-        override_num_blocks=len(replicas),
-        compute=TaskPoolStrategy(size=len(replicas)),
-        num_cpus=plan.reader_cpus,
-        # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
-        ray_remote_args={"max_retries": 0},
-    )
-    stream = stream.map_batches(
+    stream = _read_outboxes(_Outboxes(replicas, curator, plan), plan, len(replicas)).map_batches(
         _Examination,
         fn_constructor_args=(examiner,),
         batch_size=None,
@@ -94,8 +90,35 @@ def build_generation_stream(
     context = stream.context
     context.target_max_block_size = 1
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True
     context._max_num_blocks_in_streaming_gen_buffer = 32
     return stream
+
+
+def _read_outboxes(source: Datasource, plan: StreamPlan, readers: int) -> Dataset:
+    with warnings.catch_warnings():
+        # `ray_remote_args` is deprecated, and nothing else takes `max_retries`.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return ray.data.read_datasource(
+            source,
+            override_num_blocks=readers,
+            compute=TaskPoolStrategy(size=readers),
+            num_cpus=plan.reader_cpus,
+            # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
+            ray_remote_args={"max_retries": 0},
+        )
+
+
+def make_examiner(config: Config, student: str, held_out: Sequence[str], known: frozenset[int]) -> Examiner:
+    """The examiner of a run, inside its actor; all but `known` are bound by whoever opens the stream.
+
+    Args:
+        config: of the run.
+        student: the student's model, with `embedded:...` resolved; its tokenizer is loaded.
+        held_out: exam questions.
+        known: content hashes of what is written.
+    """
+    return Examiner(config, StudentTokenizer(student), held_out, known)
 
 
 def outcomes(stream: Dataset) -> Iterator[list[Outcome]]:
@@ -180,9 +203,9 @@ class _Poll:
                 call = self._replica.completed.remote(max_rows, self._plan.wait_s, ack, self._plan.opened)
                 batch = ray.get(call, timeout=max(1.0, left) + self._plan.wait_s)
             except (RayActorError, GetTimeoutError) as error:
-                if left <= 0:
+                if left <= 0 or getattr(error, "actor_init_failed", False):
                     raise ReplicaLost(
-                        f"replica {self._index} answered nothing for {patience:g} s (watch.engine_start_s): {error}"
+                        f"replica {self._index} cannot be reached (for at most {patience:g} s): {error}"
                     ) from error
                 if self.late:
                     return None
