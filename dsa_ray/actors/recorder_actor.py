@@ -15,8 +15,8 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.texts import STREAM
-from dsa_ray.streams.batches import Examines, Outcome
-from dsa_ray.streams.generation import StreamPlan, build_generation_stream, outcomes
+from dsa_ray.streams.batches import Examined, Examines
+from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class RecorderActor:
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
             reject=lambda rows: self._tell("reject", rows),
+            confirm=self._confirm,
         )
         for _, rows in iter_segments(journal, STREAM):
             self._recorder.remember(rows)
@@ -76,20 +77,28 @@ class RecorderActor:
                 self._recorder.run(self._open())
             except RayTaskError as error:
                 raise GenerationFault(_one_line(error.cause)) from error
-            except RayError as error:  # a worker or its node died: what was not acknowledged is read again
+            except RayError as error:  # a worker or its node died: what was not confirmed is read again
                 done = self._recorder.stats()["written"]
                 crashes, written = (crashes + 1 if done == written else 1), done
                 if crashes > CRASHES:
                     raise GenerationFault(f"the stream broke {crashes} times in a row: {_one_line(error)}") from error
                 logger.warning("the generation stream is opened anew: %s", _one_line(error))
 
-    def _open(self) -> Iterator[list[Outcome]]:
+    def _open(self) -> Iterator[Examined]:
         examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
         plan = dataclasses.replace(self._plan, opened=time.time_ns())
-        return outcomes(build_generation_stream(self._replicas, self._curator, examiner, plan))
+        return examined(build_generation_stream(self._replicas, self._curator, examiner, plan))
 
     def stats(self) -> dict[str, int]:
         return self._recorder.stats()
+
+    def _confirm(self, batches: Sequence[Examined]) -> None:
+        """Not waited for: a confirmation that is lost means that a batch is delivered again, and dropped here."""
+        tokens: dict[int, list[str]] = {}
+        for batch in batches:
+            tokens.setdefault(batch.replica, []).append(batch.token)
+        for replica, confirmed in tokens.items():
+            self._replicas[replica].confirm.remote(confirmed)
 
     def _tell(self, method: str, *arguments: Any) -> Any:
         """Call the curator until it answers: it restarts on its own, and every method is idempotent."""
