@@ -1,9 +1,10 @@
-"""What a replica has finished and nobody has acknowledged: nothing is lost when a reply or a reader is."""
+"""What a replica has finished and the recorder has not confirmed: nothing is lost when a reply or a reader is."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 
 from dsa_ray.records import Completion
 from dsa_ray.streams.batches import Batch, StaleReader
@@ -13,20 +14,22 @@ LINGER_S = 0.02
 
 
 class Outbox:
-    """Hands out one batch at a time, again and again until it is acknowledged."""
+    """Hands out batches in order and keeps each until it is confirmed; a new reader gets the kept ones again."""
 
     def __init__(self, incarnation: int, linger_s: float = LINGER_S) -> None:
         self._prefix = f"{incarnation:x}"
         self._linger_s = linger_s
         self._waiting: deque[Completion] = deque()
-        self._held: Batch | None = None
+        self._kept: dict[str, Batch] = {}
+        self._again: deque[str] = deque()
+        self._last = ""
         self._number = 0
         self._reader = 0
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
-        """Completions that are not acknowledged."""
-        return len(self._waiting) + (len(self._held.completions) if self._held else 0)
+        """Completions that are not confirmed."""
+        return len(self._waiting) + sum(len(batch.completions) for batch in self._kept.values())
 
     def put(self, completion: Completion) -> None:
         self._waiting.append(completion)
@@ -36,32 +39,41 @@ class Outbox:
         """Let a waiting reader return at once, with what there is."""
         self._filled.set()
 
-    async def take(self, max_rows: int, wait_s: float, ack: str = "", reader: int = 0) -> Batch:
+    def confirm(self, tokens: Iterable[str]) -> None:
+        """These batches are durable. Tokens of an earlier incarnation, or confirmed before, mean nothing."""
+        for token in tokens:
+            self._kept.pop(token, None)
+
+    async def take(self, max_rows: int, wait_s: float, seen: str = "", reader: int = 0) -> Batch:
         """The next batch; empty after `wait_s` without any.
 
         Args:
-            max_rows: at most so many; 0 acknowledges only.
+            max_rows: at most so many.
             wait_s: how long to wait for the first completion.
-            ack: token of the batch that is safe now; a batch not acknowledged is delivered again.
-            reader: number of the reading stream, growing; readers older than the newest are refused.
+            seen: token of the last batch that this reader got; if it is not the last one sent, the reply was lost.
+            reader: number of the reading stream, growing. The first call of a new reader starts anew with whatever
+                is not confirmed.
 
         Raises:
             StaleReader: a newer reader has called before.
         """
+        self._admit(reader)
+        if self._last and self._last != seen and self._last in self._kept:
+            return self._kept[self._last]
+        if not self._again and not self._waiting:
+            await self._wait(wait_s)
         if reader < self._reader:
             raise StaleReader(f"reader {reader} was followed by reader {self._reader}")
-        self._reader = reader
-        if self._held is not None and ack == self._held.token:
-            self._held = None
-        if self._held is not None:
-            return self._held
-        if max_rows and not self._waiting:
-            await self._wait(wait_s)
-        if self._held is not None:  # the same reader called again after a lost reply
-            return self._held
-        if not max_rows or not self._waiting or reader < self._reader:
-            return Batch(token=ack, completions=())
-        return self._form(max_rows)
+        batch = self._next(max_rows)
+        self._last = batch.token
+        return batch
+
+    def _admit(self, reader: int) -> None:
+        if reader < self._reader:
+            raise StaleReader(f"reader {reader} was followed by reader {self._reader}")
+        if reader > self._reader:
+            self._reader, self._last = reader, ""
+            self._again = deque(self._kept)
 
     async def _wait(self, wait_s: float) -> None:
         self._filled.clear()
@@ -72,8 +84,15 @@ class Outbox:
             return
         await asyncio.sleep(self._linger_s)
 
-    def _form(self, max_rows: int) -> Batch:
+    def _next(self, max_rows: int) -> Batch:
+        while self._again:
+            token = self._again.popleft()
+            if token in self._kept:
+                return self._kept[token]
+        if not self._waiting:
+            return Batch(token=self._last, completions=())
         self._number += 1
         rows = tuple(self._waiting.popleft() for _ in range(min(max_rows, len(self._waiting))))
-        self._held = Batch(token=f"{self._prefix}:{self._number}", completions=rows)
-        return self._held
+        batch = Batch(token=f"{self._prefix}:{self._number}", completions=rows)
+        self._kept[batch.token] = batch
+        return batch

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from dsa_ray.storage.texts import numbers, written_from_row
-from dsa_ray.streams.batches import Outcome
+from dsa_ray.streams.batches import Examined, Outcome
 
 
 class Journal(Protocol):
@@ -29,6 +29,7 @@ class Recorder:
         journal: Journal,
         accept: Callable[[int, list[dict[str, Any]]], None],
         reject: Callable[[list[dict[str, Any]]], None],
+        confirm: Callable[[Sequence[Examined]], None],
         *,
         size: int = 64,
         wait_s: float = 0.3,
@@ -38,10 +39,11 @@ class Recorder:
             journal: writer of the `written` stream; durable when it returns.
             accept: tells (segment, accepted rows); returns when the curator has them.
             reject: tells rejections.
+            confirm: told of batches whose outcomes are durable and known to the curator.
             size: rows that are committed together at once.
             wait_s: no row waits longer for company.
         """
-        self._journal, self._accept, self._reject = journal, accept, reject
+        self._journal, self._accept, self._reject, self._confirm = journal, accept, reject, confirm
         self._size, self._wait_s = size, wait_s
         self._done: set[int] = set()
         self.hashes: set[int] = set()
@@ -54,18 +56,19 @@ class Recorder:
             self._done.add(row["id"])
             self.hashes.add(row["content_hash"])
 
-    def run(self, batches: Iterable[list[Outcome]]) -> None:
+    def run(self, batches: Iterable[Examined]) -> None:
         """Commit everything that the source gives; returns at its end, raises what it raises."""
         for group in _groups(batches, self._size, self._wait_s):
-            self._commit(group)
+            self._commit([outcome for batch in group for outcome in batch.outcomes])
+            self._confirm(group)
 
     def stats(self) -> dict[str, int]:
         """Rows written, rejected and dropped as repeated, and segments, by this process."""
         return dict(self._counts)
 
-    def _commit(self, group: list[Outcome]) -> None:
+    def _commit(self, outcomes: list[Outcome]) -> None:
         rows, rejections = [], []
-        for passed, text in group:
+        for passed, text in outcomes:
             row = json.loads(text)
             if row["id"] in self._done:
                 self._counts["repeated"] += 1
@@ -92,23 +95,23 @@ class _End:
         self.error = error
 
 
-def _groups(batches: Iterable[list[Outcome]], size: int, wait_s: float) -> Iterator[list[Outcome]]:
+def _groups(batches: Iterable[Examined], size: int, wait_s: float) -> Iterator[list[Examined]]:
     """Cut a source that blocks into groups by size or time. What came before an error is still given."""
-    line: queue.Queue[list[Outcome] | _End] = queue.Queue(maxsize=64)
+    line: queue.Queue[Examined | _End] = queue.Queue(maxsize=64)
     over = threading.Event()
     threading.Thread(target=_feed, args=(batches, line, over), name="recorder-source", daemon=True).start()
     try:
         end: _End | None = None
         while end is None:
-            first = line.get()
-            group, deadline = [], time.monotonic() + wait_s
-            item: list[Outcome] | _End | None = first
+            item: Examined | _End | None = line.get()
+            group, rows, deadline = [], 0, time.monotonic() + wait_s
             while item is not None:
                 if isinstance(item, _End):
                     end = item
                     break
-                group.extend(item)
-                item = _next(line, deadline) if len(group) < size else None
+                group.append(item)
+                rows += len(item.outcomes)
+                item = _next(line, deadline) if rows < size else None
             if group:
                 yield group
         if end.error is not None:
@@ -117,7 +120,7 @@ def _groups(batches: Iterable[list[Outcome]], size: int, wait_s: float) -> Itera
         over.set()
 
 
-def _feed(batches: Iterable[list[Outcome]], line: queue.Queue[list[Outcome] | _End], over: threading.Event) -> None:
+def _feed(batches: Iterable[Examined], line: queue.Queue[Examined | _End], over: threading.Event) -> None:
     end = _End()
     try:
         for batch in batches:
@@ -128,7 +131,7 @@ def _feed(batches: Iterable[list[Outcome]], line: queue.Queue[list[Outcome] | _E
     _put(line, end, over)
 
 
-def _put(line: queue.Queue[list[Outcome] | _End], item: list[Outcome] | _End, over: threading.Event) -> bool:
+def _put(line: queue.Queue[Examined | _End], item: Examined | _End, over: threading.Event) -> bool:
     while not over.is_set():
         try:
             line.put(item, timeout=1.0)
@@ -138,7 +141,7 @@ def _put(line: queue.Queue[list[Outcome] | _End], item: list[Outcome] | _End, ov
     return False
 
 
-def _next(line: queue.Queue[list[Outcome] | _End], deadline: float) -> list[Outcome] | _End | None:
+def _next(line: queue.Queue[Examined | _End], deadline: float) -> Examined | _End | None:
     try:
         return line.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:

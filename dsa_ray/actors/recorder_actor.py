@@ -4,57 +4,101 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.texts import STREAM
-from dsa_ray.streams.batches import Examines
-from dsa_ray.streams.generation import StreamPlan, build_generation_stream, outcomes
+from dsa_ray.streams.batches import Examined, Examines
+from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined
 
+logger = logging.getLogger(__name__)
+
+CRASHES = 3
+"""So many crashes of the stream in a row, with nothing written between them, end the run."""
 CALL_S = 30.0
 """Deadline of one call to the curator; it is called again until `stall_s`."""
 
 
-class _Recorder:
+class GenerationFault(Exception):
+    """What ended the generation stream for good."""
+
+
+@ray.remote
+class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.
 
     Use with `max_concurrency` of at least 2, so that `stats` answers while `run` runs.
+
+    Args:
+        journal: folder or URI of the run's journal.
+        curator: name of the actor with `accept`, `reject` and `generation_over`.
+        replicas: names of the `ReplicaActor`s.
+        examiner: makes an examiner that knows the given content hashes; runs in the examiner's own actor.
+        plan: shares and bounds of the stream.
+        stall_s: how long the curator may be away.
     """
 
     def __init__(
         self,
         journal: str,
-        curator: Any,
-        replicas: Sequence[Any],
+        curator: str,
+        replicas: Sequence[str],
         examiner: Callable[[frozenset[int]], Examines],
         plan: StreamPlan,
         stall_s: float,
     ) -> None:
-        self._curator, self._replicas, self._examiner, self._plan = curator, replicas, examiner, plan
-        self._stall_s = stall_s
+        self._curator, self._replicas = ray.get_actor(curator), [ray.get_actor(name) for name in replicas]
+        self._examiner, self._plan, self._stall_s = examiner, plan, stall_s
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
             reject=lambda rows: self._tell("reject", rows),
+            confirm=self._confirm,
         )
         for _, rows in iter_segments(journal, STREAM):
             self._recorder.remember(rows)
 
     def run(self) -> None:
-        """Returns when the curator says that generation is over. Raises what broke the stream."""
+        """Returns when the curator says that generation is over.
+
+        Raises:
+            GenerationFault: a replica, the examiner or the journal failed for good; one line.
+        """
+        crashes, written = 0, 0
         while not self._tell("generation_over"):
-            examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
-            plan = dataclasses.replace(self._plan, opened=time.time_ns())
-            self._recorder.run(outcomes(build_generation_stream(self._replicas, self._curator, examiner, plan)))
+            try:
+                self._recorder.run(self._open())
+            except RayTaskError as error:
+                raise GenerationFault(_one_line(error.cause)) from error
+            except RayError as error:  # a worker or its node died: what was not confirmed is read again
+                done = self._recorder.stats()["written"]
+                crashes, written = (crashes + 1 if done == written else 1), done
+                if crashes > CRASHES:
+                    raise GenerationFault(f"the stream broke {crashes} times in a row: {_one_line(error)}") from error
+                logger.warning("the generation stream is opened anew: %s", _one_line(error))
+
+    def _open(self) -> Iterator[Examined]:
+        examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
+        plan = dataclasses.replace(self._plan, opened=time.time_ns())
+        return examined(build_generation_stream(self._replicas, self._curator, examiner, plan))
 
     def stats(self) -> dict[str, int]:
         return self._recorder.stats()
+
+    def _confirm(self, batches: Sequence[Examined]) -> None:
+        """Not waited for: a confirmation that is lost means that a batch is delivered again, and dropped here."""
+        tokens: dict[int, list[str]] = {}
+        for batch in batches:
+            tokens.setdefault(batch.replica, []).append(batch.token)
+        for replica, confirmed in tokens.items():
+            self._replicas[replica].confirm.remote(confirmed)
 
     def _tell(self, method: str, *arguments: Any) -> Any:
         """Call the curator until it answers: it restarts on its own, and every method is idempotent."""
@@ -62,10 +106,12 @@ class _Recorder:
         while True:
             try:
                 return ray.get(getattr(self._curator, method).remote(*arguments), timeout=CALL_S)
-            except (RayActorError, GetTimeoutError):
+            except (RayActorError, GetTimeoutError) as error:
                 if time.monotonic() - began > self._stall_s:
-                    raise
+                    raise GenerationFault(f"the curator was away for {self._stall_s:g} s (watch.stall_s)") from error
                 time.sleep(0.2)
 
 
-RecorderActor = ray.remote(_Recorder)
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:500]

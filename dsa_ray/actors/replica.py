@@ -3,6 +3,7 @@
     pull loop      curator -> assignments         waits for: room     unblocked by: a request that ends
     one task each  prompt -> engine -> outbox     waits for: engine   bounded by: generate.request_timeout_s
     completed()    outbox -> generation stream    waits for: a row    bounded by: the caller's wait
+    confirm()      recorder -> outbox             frees room: generate.slots bounds what is not durable yet
     watch thread   silent for watch.hang_s        -> the process ends, Ray starts another
 
 The class knows nothing of Ray; `replica_actor.py` is its shell. A failed request is data (a completion with
@@ -102,14 +103,18 @@ class Replica:
         if self._fault is not None:
             raise self._fault
 
-    async def completed(self, max_rows: int, wait_s: float, ack: str = "", reader: int = 0) -> Batch:
-        """Finished completions; see `Outbox.take`."""
+    async def completed(self, max_rows: int, wait_s: float, seen: str = "", reader: int = 0) -> Batch:
+        """Finished completions, kept until they are confirmed; see `Outbox.take`."""
         await self.start()
-        batch = await self._outbox.take(max_rows, wait_s, ack, reader)
-        self._changed.set()
+        batch = await self._outbox.take(max_rows, wait_s, seen, reader)
         if self._fault is not None:
             raise self._fault
         return batch
+
+    async def confirm(self, tokens: Sequence[str]) -> None:
+        """The batches of these tokens are durable; their room is free again."""
+        self._outbox.confirm(tokens)
+        self._changed.set()
 
     async def ask(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
@@ -15,14 +14,16 @@ from dsa_ray.records import Assignment
 from dsa_ray.storage.texts import TextStore
 
 
-class _Replica(Replica):
+@ray.remote
+class ReplicaActor(Replica):
     """`Replica` as an async actor. Restarted by Ray it is a new incarnation with an empty outbox.
 
     Args:
         name: of the replica.
         config: its `teacher` section is what is served; see `replica.student_teacher`.
         model_path: the model, with `embedded:...` resolved.
-        curator: handle with `lease_requests(replica, incarnation, n)`; none serves `ask` only.
+        curator: name of the actor with `lease_requests(replica, incarnation, n)`; none serves `ask` only. A name,
+            because a handle among its arguments would keep Ray from restarting it once the handle's owner is gone.
         journal: folder or URI of the run's journal, where parents' texts lie.
         share: GPUs, and computing threads of an engine on CPU.
     """
@@ -32,26 +33,31 @@ class _Replica(Replica):
         name: str,
         config: Config,
         model_path: str,
-        curator: Any = None,
+        curator: str | None = None,
         journal: str | None = None,
         share: tuple[float, int] = (0.0, 1),
     ) -> None:
         incarnation = time.time_ns()
+        handle = ray.get_actor(curator) if curator is not None else None
 
         async def lease(n: int) -> list[Assignment]:
             try:
-                return await curator.lease_requests.remote(name, incarnation, n)
+                return await handle.lease_requests.remote(name, incarnation, n)
             except RayActorError as error:
                 raise ConnectionError(str(error)) from error
 
         super().__init__(
             name,
             config,
-            build(config.teacher, model_path, share[0], concurrency=config.generate.in_flight, threads=share[1]),
+            build(
+                config.teacher,
+                model_path,
+                share[0],
+                concurrency=config.generate.in_flight,
+                threads=share[1],
+                timeout_s=config.generate.request_timeout_s,
+            ),
             incarnation=incarnation,
-            lease=lease if curator is not None else None,
+            lease=lease if handle is not None else None,
             text=TextStore(journal).get if journal is not None else None,
         )
-
-
-ReplicaActor = ray.remote(_Replica)

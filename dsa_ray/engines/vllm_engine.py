@@ -139,6 +139,7 @@ class VLLMEngine:
             "max_model_len": teacher.max_model_len,
             "max_num_seqs": self._concurrency,
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
         }
         if self._gpus > 0:
             gpu = {"tensor_parallel_size": teacher.tensor_parallel, "gpu_memory_utilization": teacher.memory_fraction}

@@ -23,8 +23,19 @@ class Batch:
     """Completions on their way from a replica into the stream."""
 
     token: str
-    """Acknowledges this batch in the next call. Unique over incarnations of a replica."""
+    """Confirms this batch. Unique over incarnations of a replica."""
     completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A batch at the end of the stream."""
+
+    replica: int
+    """Index of the replica that it came from."""
+    token: str
+    """What to confirm to that replica once the outcomes are durable."""
+    outcomes: list[Outcome]
 
 
 class Examines(Protocol):

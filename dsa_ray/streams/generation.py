@@ -11,19 +11,27 @@ of 1 byte every row is one block that flows at once, and the price of a block is
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import Dataset
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.annotations import RayDeprecationWarning
 
-from dsa_ray.streams.batches import Batch, Examines, Outcome, StaleReader, completion_json, outcomes_of
+from dsa_ray.config import Config
+from dsa_ray.generation.checks import Examiner
+from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.streams.batches import Batch, Examined, Examines, StaleReader, completion_json, outcomes_of
 
+IN_FLIGHT = 32
+"""Blocks given to an examiner ahead. While any read task is waiting Ray Data's scheduling loop takes 0.1 s a turn, so
+with its default of 4 hardly more than that many blocks would pass in a second."""
 PAUSE_S = 0.5
 """Between attempts to reach an actor that is being restarted."""
 
@@ -67,39 +75,58 @@ def build_generation_stream(
         plan: shares and bounds.
 
     Returns:
-        rows with the columns `ok` (list of bool) and `json` (list of str): per completion, `written_row` or
-        `rejection_row`. Read them with `outcomes`.
+        rows of one batch each: `replica` (index), `token`, `ok` (list of bool) and `json` (list of str): per
+        completion, `written_row` or `rejection_row`. Read them with `examined`.
     """
-    source = _Outboxes(replicas, curator, plan)
-    stream = ray.data.read_datasource(
-        source,
-        override_num_blocks=len(replicas),
-        concurrency=len(replicas),
-        num_cpus=plan.reader_cpus,
-        # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
-        ray_remote_args={"max_retries": 0},
-    )
-    stream = stream.map_batches(
+    stream = _read_outboxes(_Outboxes(replicas, curator, plan), plan, len(replicas)).map_batches(
         _Examination,
         fn_constructor_args=(examiner,),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=plan.examiner_cpus,
-        concurrency=plan.examiners,
+        compute=ActorPoolStrategy(size=plan.examiners, max_tasks_in_flight_per_actor=IN_FLIGHT),
     )
     context = stream.context
     context.target_max_block_size = 1
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True
     context._max_num_blocks_in_streaming_gen_buffer = 32
     return stream
 
 
-def outcomes(stream: Dataset) -> Iterator[list[Outcome]]:
-    """Run the stream: per block the (passed, JSON) pairs of its completions."""
+def _read_outboxes(source: Datasource, plan: StreamPlan, readers: int) -> Dataset:
+    with warnings.catch_warnings():
+        # `ray_remote_args` is deprecated, and nothing else takes `max_retries`.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return ray.data.read_datasource(
+            source,
+            override_num_blocks=readers,
+            compute=TaskPoolStrategy(size=readers),
+            num_cpus=plan.reader_cpus,
+            # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
+            ray_remote_args={"max_retries": 0},
+        )
+
+
+def make_examiner(config: Config, student: str, held_out: Sequence[str], known: frozenset[int]) -> Examiner:
+    """The examiner of a run, inside its actor; all but `known` are bound by whoever opens the stream.
+
+    Args:
+        config: of the run.
+        student: the student's model, with `embedded:...` resolved; its tokenizer is loaded.
+        held_out: exam questions.
+        known: content hashes of what is written.
+    """
+    return Examiner(config, StudentTokenizer(student), held_out, known)
+
+
+def examined(stream: Dataset) -> Iterator[Examined]:
+    """Run the stream: the batches as they come out."""
     for block in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for passed, texts in zip(block["ok"].to_pylist(), block["json"].to_pylist(), strict=True):
-            yield list(zip(passed, texts, strict=True))
+        for row in block.to_pylist():
+            outcomes = list(zip(row["ok"], row["json"], strict=True))
+            yield Examined(replica=row["replica"], token=row["token"], outcomes=outcomes)
 
 
 class _Examination:
@@ -110,7 +137,8 @@ class _Examination:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         results = [outcomes_of(self._examiner, completions) for completions in block["completions"].to_pylist()]
-        return pa.table({"ok": [passed for passed, _ in results], "json": [texts for _, texts in results]})
+        passed, texts = [column for column, _ in results], [column for _, column in results]
+        return pa.table({"replica": block["replica"], "token": block["token"], "ok": passed, "json": texts})
 
 
 class _Outboxes(Datasource):
@@ -138,20 +166,17 @@ class _Outboxes(Datasource):
 
 
 def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
-    """The batches of one replica. A batch is acknowledged once the next one is asked for: Ray Data holds it then."""
+    """The batches of one replica, until the opening is over."""
     poll = _Poll(replica, index, plan)
-    ack = ""
+    seen = ""
     try:
-        while not poll.late:
-            batch = poll(plan.max_rows, ack)
-            if batch is None:
-                break
-            ack = batch.token
+        while not poll.late and (batch := poll(seen)) is not None:
+            seen = batch.token
             if batch.completions:
-                yield pa.table({"completions": [[completion_json(completion) for completion in batch.completions]]})
+                texts = [completion_json(completion) for completion in batch.completions]
+                yield pa.table({"replica": [index], "token": [batch.token], "completions": [texts]})
             elif _over(curator):
                 return
-        poll(0, ack)
     except StaleReader:
         return
 
@@ -168,18 +193,18 @@ class _Poll:
     def late(self) -> bool:
         return time.time() > self._end
 
-    def __call__(self, max_rows: int, ack: str) -> Batch | None:
+    def __call__(self, seen: str) -> Batch | None:
         """The next batch; none if the opening ended while the replica was away."""
-        patience = self._plan.patience_s
+        plan, patience = self._plan, self._plan.patience_s
         while True:
             left = self._answered + patience - time.monotonic()
             try:
-                call = self._replica.completed.remote(max_rows, self._plan.wait_s, ack, self._plan.opened)
-                batch = ray.get(call, timeout=max(1.0, left) + self._plan.wait_s)
+                call = self._replica.completed.remote(plan.max_rows, plan.wait_s, seen, plan.opened)
+                batch = ray.get(call, timeout=max(1.0, left) + plan.wait_s)
             except (RayActorError, GetTimeoutError) as error:
-                if left <= 0:
+                if left <= 0 or getattr(error, "actor_init_failed", False):
                     raise ReplicaLost(
-                        f"replica {self._index} answered nothing for {patience:g} s (watch.engine_start_s): {error}"
+                        f"replica {self._index} cannot be reached (for at most {patience:g} s): {error}"
                     ) from error
                 if self.late:
                     return None

@@ -19,30 +19,50 @@ def ids(batch) -> list[int]:
     return [completion.request.id for completion in batch.completions]
 
 
-def test_a_batch_is_delivered_again_until_it_is_acknowledged():
+def test_a_batch_is_sent_again_when_its_reply_was_lost_and_the_next_when_it_was_seen():
     async def scenario():
         outbox = filled(5)
         first = await outbox.take(3, 0.0)
         assert ids(first) == [0, 1, 2]
         assert await outbox.take(3, 0.0) == first
-        assert await outbox.take(3, 0.0, ack="something else") == first
-        assert len(outbox) == 5
-        second = await outbox.take(3, 0.0, ack=first.token)
+        second = await outbox.take(3, 0.0, seen=first.token)
         assert ids(second) == [3, 4]
-        assert ids(await outbox.take(0, 0.0, ack=second.token)) == []
-        assert len(outbox) == 0
+        empty = await outbox.take(3, 0.0, seen=second.token)
+        assert ids(empty) == []
+        outbox.put(completion(5))
+        assert ids(await outbox.take(3, 0.0, seen=empty.token)) == [5]
 
     asyncio.run(scenario())
 
 
-def test_an_acknowledgement_of_an_earlier_incarnation_acknowledges_nothing():
+def test_a_new_reader_gets_all_that_is_not_confirmed_once_more_and_then_what_is_new():
+    async def scenario():
+        outbox = filled(4)
+        first = await outbox.take(2, 0.0, reader=1)
+        second = await outbox.take(2, 0.0, first.token, reader=1)
+        outbox.put(completion(4))
+        outbox.confirm([first.token, "another:7"])
+        assert len(outbox) == 3
+        assert await outbox.take(2, 0.0, reader=2) == second
+        third = await outbox.take(2, 0.0, second.token, reader=2)
+        assert ids(third) == [4]
+        outbox.confirm([third.token, second.token, second.token])
+        assert len(outbox) == 0
+        assert ids(await outbox.take(2, 0.0, third.token, reader=2)) == []
+        assert ids(await outbox.take(2, 0.0, reader=3)) == []
+
+    asyncio.run(scenario())
+
+
+def test_tokens_of_an_earlier_incarnation_mean_nothing():
     async def scenario():
         old, new = filled(1), Outbox(incarnation=2, linger_s=0.0)
         token = (await old.take(1, 0.0)).token
         new.put(completion(9))
-        batch = await new.take(1, 0.0, ack=token)
+        batch = await new.take(1, 0.0, seen=token)
+        new.confirm([token])
         assert ids(batch) == [9]
-        assert ids(await new.take(1, 0.0, ack=token)) == [9]
+        assert len(new) == 1
 
     asyncio.run(scenario())
 
@@ -61,19 +81,7 @@ def test_an_empty_outbox_answers_after_the_wait_and_a_waiting_reader_as_soon_as_
     asyncio.run(scenario())
 
 
-def test_a_new_reader_takes_over_and_the_old_one_is_refused():
-    async def scenario():
-        outbox = filled(2)
-        old = await outbox.take(1, 0.0, reader=1)
-        assert await outbox.take(1, 0.0, reader=2) == old
-        with pytest.raises(StaleReader):
-            await outbox.take(1, 0.0, ack=old.token, reader=1)
-        assert ids(await outbox.take(1, 0.0, ack=old.token, reader=2)) == [1]
-
-    asyncio.run(scenario())
-
-
-def test_a_reader_that_is_overtaken_while_it_waits_gets_nothing():
+def test_an_overtaken_reader_is_refused_also_while_it_waits():
     async def scenario():
         outbox = Outbox(incarnation=1, linger_s=0.0)
         old = asyncio.create_task(outbox.take(3, 5.0, reader=1))
@@ -81,7 +89,10 @@ def test_a_reader_that_is_overtaken_while_it_waits_gets_nothing():
         new = asyncio.create_task(outbox.take(3, 5.0, reader=2))
         await asyncio.sleep(0.01)
         outbox.put(completion(4))
-        assert ids(await old) == []
+        with pytest.raises(StaleReader):
+            await old
         assert ids(await new) == [4]
+        with pytest.raises(StaleReader):
+            await outbox.take(1, 0.0, reader=1)
 
     asyncio.run(scenario())

@@ -28,11 +28,12 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 async def drain(replica: Replica, count: int) -> list:
-    found, ack = [], ""
+    found, seen = [], ""
     while len(found) < count:
-        batch = await replica.completed(64, 0.5, ack)
+        batch = await replica.completed(64, 0.5, seen)
         found.extend(batch.completions)
-        ack = batch.token
+        seen = batch.token
+        await replica.confirm([seen])
     return found
 
 
@@ -63,13 +64,19 @@ def test_a_replica_completes_all_that_it_leases_and_keeps_at_most_in_flight_runn
     run(scenario)
 
 
-def test_a_replica_whose_outbox_is_not_fetched_stops_leasing():
+def test_a_replica_whose_completions_are_not_confirmed_stops_leasing():
     async def scenario():
         engine = ScriptedEngine()
         replica = Replica("teacher-0", config(generate={"in_flight": 8, "slots": 20}), engine, lease=Work(500))
         await replica.start()
         await asyncio.sleep(0.5)
         assert 20 <= len(engine.calls) <= 28
+        batch = await replica.completed(64, 0.5)
+        await asyncio.sleep(0.1)
+        assert len(engine.calls) <= 28
+        await replica.confirm([batch.token])
+        await asyncio.sleep(0.2)
+        assert len(engine.calls) > 28
         await replica.stop()
 
     run(scenario)

@@ -83,3 +83,13 @@ class Examiner:
 def examiner(known: frozenset[int]) -> Examiner:
     """What the recorder makes examiners with."""
     return Examiner()
+
+
+def broken_examiner(known: frozenset[int]) -> Examiner:
+    """One that raises: a broken contract, not a rejection."""
+
+    class Broken(Examiner):
+        def examine(self, completion: Completion) -> Written | Rejection:
+            raise ValueError("this is no completion")
+
+    return Broken()

@@ -1,17 +1,19 @@
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
-from dsa_ray.actors.recorder_actor import RecorderActor
+from dsa_ray.actors.recorder_actor import GenerationFault, RecorderActor
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.generation import StreamPlan
 from tests.engines.scripted import config
-from tests.streams.scripted_ring import Curator, examiner
+from tests.streams.scripted_ring import Curator, broken_examiner, examiner
 
 pytestmark = pytest.mark.ring
 CPUS = 2
@@ -24,16 +26,31 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-def ring(folder: Path, total: int, plan: StreamPlan) -> tuple[ray.actor.ActorHandle, list, ray.actor.ActorHandle]:
+def ring(
+    folder: Path, total: int, plan: StreamPlan, make: Callable = examiner
+) -> tuple[ray.actor.ActorHandle, list, ray.actor.ActorHandle]:
     """Curator, replicas and recorder on a part of 2 CPUs."""
-    curator = ray.remote(Curator).options(num_cpus=0.1).remote(total)
+    mark = uuid.uuid4().hex[:8]
+    names = [f"teacher-{n}-{mark}" for n in range(2)]
+    curator = ray.remote(Curator).options(name=f"curator-{mark}", num_cpus=0.1).remote(total)
     settings = config(generate={"in_flight": 32, "slots": 128})
-    shell = ReplicaActor.options(num_cpus=0.2, max_restarts=-1)
-    replicas = [shell.remote(f"teacher-{n}", settings, "scripted", curator, str(folder)) for n in range(2)]
+    replicas = [
+        ReplicaActor.options(name=name, num_cpus=0.2, max_restarts=-1).remote(
+            f"teacher-{n}", settings, "scripted", f"curator-{mark}", str(folder)
+        )
+        for n, name in enumerate(names)
+    ]
     recorder = RecorderActor.options(num_cpus=0.1, max_concurrency=2).remote(
-        str(folder), curator, replicas, examiner, plan, 60.0
+        str(folder), f"curator-{mark}", names, make, plan, 60.0
     )
     return curator, replicas, recorder
+
+
+def wait_for(curator: ray.actor.ActorHandle, accepted: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(ray.get(curator.account.remote())["accepted"]) < accepted:
+        assert time.monotonic() < deadline, "nothing flows"
+        time.sleep(0.02)
 
 
 def recorded(folder: Path) -> list[int]:
@@ -44,10 +61,7 @@ def test_no_assignment_is_lost_or_doubled_though_a_replica_dies_half_way(tmp_pat
     total = 500
     curator, replicas, recorder = ring(tmp_path, total, StreamPlan(patience_s=60.0))
     run = recorder.run.remote()
-    deadline = time.monotonic() + 60
-    while len(ray.get(curator.account.remote())["accepted"]) < total // 4:
-        assert time.monotonic() < deadline, "nothing flows"
-        time.sleep(0.02)
+    wait_for(curator, total // 4)
     ray.kill(replicas[0], no_restart=False)
     ray.get(run, timeout=90)
     account = ray.get(curator.account.remote())
@@ -58,9 +72,20 @@ def test_no_assignment_is_lost_or_doubled_though_a_replica_dies_half_way(tmp_pat
     assert ray.get(recorder.stats.remote())["written"] == total
 
 
-def test_the_stream_is_opened_anew_again_and_again_without_loss(tmp_path: Path):
+def test_the_stream_is_opened_anew_again_and_again_and_after_a_readers_death_without_loss(tmp_path: Path):
     total = 600
-    curator, _, recorder = ring(tmp_path, total, StreamPlan(max_rows=16, reopen_s=1.5))
-    ray.get(recorder.run.remote(), timeout=90)
+    curator, _replicas, recorder = ring(tmp_path, total, StreamPlan(max_rows=16, reopen_s=3.0))
+    run = recorder.run.remote()
+    wait_for(curator, total // 4)
+    readers = [p for p in psutil.Process().children(recursive=True) if "ReadOutboxes" in " ".join(p.cmdline())]
+    if readers:  # it may be between two openings
+        readers[0].kill()
+    ray.get(run, timeout=120)
     assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
     assert sorted(recorded(tmp_path)) == list(range(total))
+
+
+def test_an_examiner_that_raises_ends_the_stream_with_its_own_words(tmp_path: Path):
+    held = ring(tmp_path, 10, StreamPlan(), broken_examiner)
+    with pytest.raises(GenerationFault, match="ValueError: this is no completion"):
+        ray.get(held[-1].run.remote(), timeout=90)
