@@ -37,7 +37,8 @@ def teacher_report(
     temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Figures over `count` sampled prompts of all kinds, and over the decompositions of the targets."""
-    examples = list(islice(teacher_examples(Random("report")), count))
+    asked = (example for example in teacher_examples(Random("report")) if example.prompt)
+    examples = list(islice(asked, count))
     texts = ask(model, tokenizer, [example.prompt for example in examples], ANSWER_TOKENS, temperature)
     items = [_parsed(example.kind, text) for example, text in zip(examples, texts, strict=True)]
     outcomes = list(zip(examples, items, strict=True))
