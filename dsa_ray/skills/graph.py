@@ -1,0 +1,284 @@
+"""The skill graph as a value: built and checked once, then only read; and as node-link JSON, what graph.json holds.
+
+The level of a skill is its longest path from a skill without prerequisites; the learning order goes by level, then by
+name. Both are ours: DSA (arXiv 2412.19361) is known to go from lower skills to higher ones, no more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import networkx as nx
+
+from dsa_ray.records import Edge, Skill, SkillBrief, SkillGraph
+from dsa_ray.skills.names import match_key
+
+_SKILL_FIELDS = frozenset(field.name for field in dataclasses.fields(Skill))
+
+
+class GraphError(Exception):
+    """Something that is no skill graph: one line that says why."""
+
+
+def build(target: str, skills: Iterable[Skill], edges: Iterable[Edge]) -> SkillGraph:
+    """A skill graph with levels, in learning order. Levels given in `skills` are replaced.
+
+    Args:
+        target: id of the skill that the run teaches.
+        skills: each id once, in any order.
+        edges: each pair once, both ends among `skills`.
+
+    Raises:
+        GraphError: a duplicate or empty id, a duplicate edge, an unknown id, a cycle.
+    """
+    skills, edges = tuple(skills), tuple(edges)
+    faults = _reference_faults(target, skills, edges)
+    if faults:
+        raise GraphError(faults[0])
+    network = _network(skills, edges)
+    levels = _levels(network)
+    placed = sorted((dataclasses.replace(skill, level=levels[skill.id]) for skill in skills), key=_order)
+    place = {skill.id: number for number, skill in enumerate(placed)}
+    return SkillGraph(
+        target=target,
+        skills=tuple(placed),
+        edges=tuple(sorted(edges, key=lambda edge: (place[edge.skill], place[edge.prerequisite]))),
+    )
+
+
+def learning_order(graph: SkillGraph) -> tuple[str, ...]:
+    """Skill ids by level, then name: every skill comes after all its prerequisites."""
+    return tuple(skill.id for skill in graph.skills)
+
+
+def prerequisites(graph: SkillGraph) -> dict[str, tuple[str, ...]]:
+    """Direct prerequisites of every skill, in learning order."""
+    found: dict[str, list[str]] = {skill.id: [] for skill in graph.skills}
+    for edge in graph.edges:
+        found[edge.skill].append(edge.prerequisite)
+    return {skill: tuple(ids) for skill, ids in found.items()}
+
+
+def prerequisites_of(graph: SkillGraph, skill: str) -> tuple[str, ...]:
+    """Direct prerequisites of one skill, in learning order. Raises `GraphError` for an unknown id."""
+    _known(graph, skill)
+    return tuple(edge.prerequisite for edge in graph.edges if edge.skill == skill)
+
+
+def dependants_of(graph: SkillGraph, skill: str) -> tuple[str, ...]:
+    """Skills that need this one directly, in learning order. Raises `GraphError` for an unknown id."""
+    _known(graph, skill)
+    return tuple(edge.skill for edge in graph.edges if edge.prerequisite == skill)
+
+
+def ancestors_of(graph: SkillGraph, skill: str) -> tuple[str, ...]:
+    """All skills that have to be learned before this one, in learning order. Raises `GraphError` for an unknown id."""
+    _known(graph, skill)
+    return _in_order(graph, nx.ancestors(to_networkx(graph), skill))
+
+
+def descendants_of(graph: SkillGraph, skill: str) -> tuple[str, ...]:
+    """All skills that build on this one, in learning order. Raises `GraphError` for an unknown id."""
+    _known(graph, skill)
+    return _in_order(graph, nx.descendants(to_networkx(graph), skill))
+
+
+def briefs(graph: SkillGraph) -> dict[str, SkillBrief]:
+    """What prompts say of each skill, in learning order."""
+    names = {skill.id: skill.name for skill in graph.skills}
+    before = prerequisites(graph)
+    return {
+        skill.id: SkillBrief(
+            id=skill.id,
+            name=skill.name,
+            description=skill.description,
+            prerequisites=tuple(names[prerequisite] for prerequisite in before[skill.id]),
+            level=skill.level,
+        )
+        for skill in graph.skills
+    }
+
+
+def to_networkx(graph: SkillGraph) -> nx.DiGraph:
+    """A directed graph of skill ids; edges lead from a prerequisite to the skill that needs it."""
+    return _network(graph.skills, graph.edges)
+
+
+def check(graph: SkillGraph) -> list[str]:
+    """Everything that is wrong with a graph, one line each; empty if it is sound.
+
+    Broken references (duplicates, unknown ids), cycles, orphans (skills that the target does not need), skills
+    without a name, names that are one skill in two spellings, levels and order that do not follow from the edges.
+    """
+    faults = _reference_faults(graph.target, graph.skills, graph.edges)
+    if faults:
+        return faults
+    network = to_networkx(graph)
+    faults = _cycle_faults(network)
+    if faults:
+        return faults
+    faults = [f"{skill.id}: has no name" for skill in graph.skills if not skill.name.strip()]
+    faults += _spelling_faults(graph.skills)
+    needed = nx.ancestors(network, graph.target) | {graph.target}
+    faults += [
+        f"{skill.id}: orphan, {graph.target} does not need it" for skill in graph.skills if skill.id not in needed
+    ]
+    return faults + _order_faults(graph, network)
+
+
+def to_node_link(graph: SkillGraph, extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """A JSON-able dictionary with level and provenance per node, provenance per edge, and the caller's fields.
+
+    Args:
+        graph: the graph.
+        extra: fields to add to nodes, by skill id, such as mastery: `{"limit": {"accuracy": 0.9}}`.
+
+    Raises:
+        GraphError: `extra` names an unknown skill or a field that the node has already.
+    """
+    extra = extra or {}
+    unknown = extra.keys() - {skill.id for skill in graph.skills}
+    if unknown:
+        raise GraphError(f"{min(unknown)}: the graph has no such skill, but fields were given for it")
+    return {
+        "directed": True,
+        "multigraph": False,
+        "graph": {"target": graph.target},
+        "nodes": [_node(skill, extra.get(skill.id, {})) for skill in graph.skills],
+        "edges": [{"source": e.prerequisite, "target": e.skill, "found_by": e.source} for e in graph.edges],
+    }
+
+
+def from_node_link(data: Mapping[str, Any]) -> SkillGraph:
+    """The graph of a node-link dictionary, also one from networkx ("links" for "edges") or written by hand.
+
+    A node needs an "id" only; its name is then the id. Levels and order are derived from the edges.
+
+    Raises:
+        GraphError: the data is not node-link, names no target, or is no skill graph.
+    """
+    try:
+        target = _text(data["graph"]["target"])
+        skills = [_skill(node) for node in data["nodes"]]
+        edges = [
+            Edge(
+                prerequisite=_text(link["source"]),
+                skill=_text(link["target"]),
+                source=_text(link.get("found_by", "teacher")),
+            )
+            for link in (data["edges"] if "edges" in data else data["links"])
+        ]
+    except KeyError as error:
+        raise GraphError(f"node-link data: {error} is missing") from None
+    except (TypeError, AttributeError) as error:
+        raise GraphError(f"node-link data: of the wrong shape ({error})") from None
+    return build(target, skills, edges)
+
+
+def extra_fields(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The caller's fields of a node-link dictionary, by skill id: what `to_node_link` was given as `extra`."""
+    found = {
+        node["id"]: {key: value for key, value in node.items() if key not in _SKILL_FIELDS} for node in data["nodes"]
+    }
+    return {skill: fields for skill, fields in found.items() if fields}
+
+
+def _reference_faults(target: str, skills: Sequence[Skill], edges: Sequence[Edge]) -> list[str]:
+    """Duplicates and references to nothing: what keeps skills and edges from being a directed graph."""
+    ids = Counter(skill.id for skill in skills)
+    pairs = Counter((edge.prerequisite, edge.skill) for edge in edges)
+    faults = ["a skill has an empty id"] if "" in ids else []
+    faults += [f"{skill}: {count} skills have this id" for skill, count in ids.items() if count > 1]
+    if target not in ids:
+        faults.append(f"{target}: the target is not among the skills")
+    for before, after in pairs:
+        unknown = [end for end in (before, after) if end not in ids]
+        faults += [f"{before} -> {after}: the graph has no skill {end!r}" for end in unknown]
+    faults += [f"{pair[0]} -> {pair[1]}: {count} times" for pair, count in pairs.items() if count > 1]
+    return faults
+
+
+def _cycle_faults(network: nx.DiGraph) -> list[str]:
+    if nx.is_directed_acyclic_graph(network):
+        return []
+    faults = []
+    for group in nx.strongly_connected_components(network):
+        part = network.subgraph(group)
+        if part.number_of_edges():
+            cycle = nx.find_cycle(part)
+            faults.append("cycle: " + " -> ".join([cycle[0][0], *(end for _, end, *_ in cycle)]))
+    return sorted(faults)
+
+
+def _spelling_faults(skills: Sequence[Skill]) -> list[str]:
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for skill in skills:
+        spellings[match_key(skill.name)].append(skill.id)
+    return [f"{', '.join(ids)}: one skill in {len(ids)} spellings" for key, ids in spellings.items() if key and ids[1:]]
+
+
+def _order_faults(graph: SkillGraph, network: nx.DiGraph) -> list[str]:
+    levels = _levels(network)
+    faults = [
+        f"{skill.id}: level {skill.level}, but its prerequisites make it {levels[skill.id]}"
+        for skill in graph.skills
+        if skill.level != levels[skill.id]
+    ]
+    if not faults and list(graph.skills) != sorted(graph.skills, key=_order):
+        faults.append("the skills are not in learning order (level, then name)")
+    return faults
+
+
+def _network(skills: Sequence[Skill], edges: Sequence[Edge]) -> nx.DiGraph:
+    network = nx.DiGraph()
+    network.add_nodes_from(skill.id for skill in skills)
+    network.add_edges_from((edge.prerequisite, edge.skill) for edge in edges)
+    return network
+
+
+def _levels(network: nx.DiGraph) -> dict[str, int]:
+    """Longest path from a source: a skill's topological generation. Raises `GraphError` that names a cycle."""
+    try:
+        return {skill: level for level, group in enumerate(nx.topological_generations(network)) for skill in group}
+    except nx.NetworkXUnfeasible:
+        raise GraphError(_cycle_faults(network)[0]) from None
+
+
+def _order(skill: Skill) -> tuple[int, str, str]:
+    return skill.level, skill.name, skill.id
+
+
+def _known(graph: SkillGraph, skill: str) -> None:
+    if all(other.id != skill for other in graph.skills):
+        raise GraphError(f"{skill}: the graph has no such skill")
+
+
+def _in_order(graph: SkillGraph, ids: set[str]) -> tuple[str, ...]:
+    return tuple(skill.id for skill in graph.skills if skill.id in ids)
+
+
+def _node(skill: Skill, extra: Mapping[str, Any]) -> dict[str, Any]:
+    taken = extra.keys() & _SKILL_FIELDS
+    if taken:
+        raise GraphError(f"{skill.id}: the field {min(taken)!r} belongs to the skill; give the extra one another name")
+    return {**dataclasses.asdict(skill), **extra}
+
+
+def _skill(node: Mapping[str, Any]) -> Skill:
+    fields = {key: _text(node[key]) for key in ("description", "source") if key in node}
+    found_from = node.get("found_from")
+    return Skill(
+        id=_text(node["id"]),
+        name=_text(node.get("name", node["id"])),
+        found_from=None if found_from is None else _text(found_from),
+        **fields,
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} should be text")
+    return value

@@ -1,0 +1,144 @@
+"""Written items as rows of the `written` journal, and the store that finds one again by its place."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+from dsa_ray.records import Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.storage.filesystem import Folder
+from dsa_ray.storage.journal import JournalError, read_lines, segment_name
+
+STREAM = "written"
+"""The journal stream that holds written items."""
+
+
+def written_row(written: Written) -> dict[str, Any]:
+    """The journal row of a written item: flat, JSON types only; `written_from_row` gives back an equal record.
+
+    Raises:
+        ValueError: the item is not what its request's kind asks for.
+    """
+    request = written.request
+    if not isinstance(written.item, _item_type(request.kind)):
+        raise ValueError(f"request {request.id} of kind {request.kind} holds a {type(written.item).__name__}")
+    return {
+        "id": request.id,
+        "kind": request.kind.value,
+        "skills": list(request.skills),
+        "difficulty": request.difficulty,
+        "parents": list(request.parents),
+        "cause": None if request.cause is None else list(request.cause),
+        "attempt": request.attempt,
+        "seed": request.seed,
+        "item": _item_row(written.item),
+        "generator": written.generator,
+        "generator_version": written.generator_version,
+        "prompt_version": written.prompt_version,
+        "content_hash": written.content_hash,
+        "answer_hash": written.answer_hash,
+        "input_ids": list(written.input_ids),
+        "prompt_tokens": written.prompt_tokens,
+        "checks": [list(check) for check in written.checks],
+        "output_tokens": written.output_tokens,
+        "seconds": written.seconds,
+    }
+
+
+def written_from_row(row: dict[str, Any]) -> Written:
+    """The inverse of `written_row`."""
+    return Written(
+        request=_request(row),
+        item=_item(Kind(row["kind"]), row["item"]),
+        generator=row["generator"],
+        generator_version=row["generator_version"],
+        prompt_version=row["prompt_version"],
+        content_hash=row["content_hash"],
+        answer_hash=row["answer_hash"],
+        input_ids=tuple(row["input_ids"]),
+        prompt_tokens=row["prompt_tokens"],
+        checks=tuple((name, result) for name, result in row["checks"]),
+        output_tokens=row["output_tokens"],
+        seconds=row["seconds"],
+    )
+
+
+class TextStore:
+    """Finds written items by their place in the `written` journal of one folder.
+
+    Keeps the last `cache_segments` segments, verified and as text (some 3 kB per row); rows are parsed when asked
+    for. Segments are immutable, so nothing is ever stale. Safe to share between threads.
+
+    Args:
+        folder: the journal's folder, local path or fsspec URI.
+        cache_segments: how many segments are kept, at least 1.
+    """
+
+    def __init__(self, folder: str, cache_segments: int = 256) -> None:
+        self._folder = Folder(folder)
+        self._capacity = max(1, cache_segments)
+        self._segments: OrderedDict[int, list[str]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, ref: TextRef) -> Written:
+        """The item at `ref`. Raises `JournalError` if there is none, or its segment is corrupt."""
+        lines = self._lines(ref.segment)
+        if not 0 <= ref.row < len(lines):
+            name = segment_name(STREAM, ref.segment)
+            raise JournalError(f"{self._folder.path(name)}: has {len(lines)} rows, row {ref.row} was asked for")
+        return written_from_row(json.loads(lines[ref.row]))
+
+    def _lines(self, segment: int) -> list[str]:
+        with self._lock:
+            if segment in self._segments:
+                self._segments.move_to_end(segment)
+                return self._segments[segment]
+        lines = read_lines(self._folder, STREAM, segment)
+        with self._lock:
+            self._segments[segment] = lines
+            self._segments.move_to_end(segment)
+            while len(self._segments) > self._capacity:
+                self._segments.popitem(last=False)
+        return lines
+
+
+def _item_type(kind: Kind) -> type:
+    return {Kind.PREREQUISITES: Prerequisites, Kind.TEXTBOOK: Textbook}.get(kind, Exercise)
+
+
+def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
+    if isinstance(item, Prerequisites):
+        return {"skill": item.skill, "names": [list(pair) for pair in item.names]}
+    if isinstance(item, Textbook):
+        return {"skill": item.skill, "text": item.text}
+    return {
+        "skills": list(item.skills),
+        "question": item.question,
+        "solution": item.solution,
+        "answer": item.answer,
+    }
+
+
+def _item(kind: Kind, row: dict[str, Any]) -> Prerequisites | Textbook | Exercise:
+    if kind is Kind.PREREQUISITES:
+        return Prerequisites(skill=row["skill"], names=tuple((name, text) for name, text in row["names"]))
+    if kind is Kind.TEXTBOOK:
+        return Textbook(skill=row["skill"], text=row["text"])
+    return Exercise(
+        skills=tuple(row["skills"]), question=row["question"], solution=row["solution"], answer=row["answer"]
+    )
+
+
+def _request(row: dict[str, Any]) -> ExerciseRequest:
+    return ExerciseRequest(
+        id=row["id"],
+        kind=Kind(row["kind"]),
+        skills=tuple(row["skills"]),
+        difficulty=row["difficulty"],
+        parents=tuple(row["parents"]),
+        cause=None if row["cause"] is None else (row["cause"][0], row["cause"][1]),
+        attempt=row["attempt"],
+        seed=row["seed"],
+    )
