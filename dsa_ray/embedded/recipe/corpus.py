@@ -16,6 +16,7 @@ from dsa_ray.embedded.syllabus import SyllabusSkill
 from dsa_ray.embedded.writers import exercise, write_text
 from dsa_ray.generation.prompts import PARENTS, render, student_answer, student_messages
 from dsa_ray.records import Assignment, Exercise, ExerciseRequest, Kind, SkillBrief, Written
+from dsa_ray.skills.names import normalise
 
 KIND_SHARES = {
     Kind.EXERCISE: 0.69,
@@ -199,7 +200,7 @@ def _target(rng: Random) -> SkillBrief:
         phrase = rng.choice(("{} of {}", "{} and {}", "the {} of {}", "{} {}")).format(*words)
     if rng.random() < 0.3:
         phrase = phrase.capitalize()
-    return SkillBrief(id=syllabus.slug(phrase), name=phrase, prerequisites=known.field_of(phrase).needs)
+    return SkillBrief(id=normalise(phrase), name=phrase, prerequisites=known.field_of(phrase).needs)
 
 
 def _invented_word(rng: Random) -> str:
