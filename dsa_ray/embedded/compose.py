@@ -21,7 +21,7 @@ MAX_PARTS = 3
 _PART = re.compile(r"(?:^| )\((\d)\) ")
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A part of a question as a family understood it."""
 
     skill: str
@@ -50,13 +50,13 @@ def exercise(rng: Random, skills: Sequence[str], difficulty: int) -> Problem:
 
 def solve(question: str) -> str | None:
     """The exact answer to a question in one of the families' forms, alone or combined; None if it is none."""
-    parts = list(_understood(question))
+    parts = list(understood(question))
     return None if None in parts else "; ".join(part.answer for part in parts)
 
 
 def contains_held_out(question: str) -> bool:
     """Whether the question, or a part of it, belongs to the exam."""
-    return any(part is not None and held_out(part.skill, part.values) for part in _understood(question))
+    return any(part is not None and held_out(part.skill, part.values) for part in understood(question))
 
 
 def _single(rng: Random, skill: str, difficulty: int) -> Problem:
@@ -84,7 +84,7 @@ def _split(question: str) -> list[str]:
     return [text.strip() for text in pieces[2::2]]
 
 
-def _understood(question: str) -> Iterator[_Part | None]:
+def understood(question: str) -> Iterator[Part | None]:
     """Each part as the first family reads it that finds an answer; None where none does."""
     before: Poly | None = None
     for text in _split(" ".join(question.split())):
@@ -93,12 +93,12 @@ def _understood(question: str) -> Iterator[_Part | None]:
         yield part
 
 
-def _read(text: str, before: Poly | None) -> _Part | None:
+def _read(text: str, before: Poly | None) -> Part | None:
     if RESULT in text and before is None:
         return None
     for skill, family in FAMILIES.items():
         values = family.read(text, before)
         answer = family.answer(values) if values is not None else None
         if answer is not None:
-            return _Part(skill, values, answer)
+            return Part(skill, values, answer)
     return None

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 
 from dsa_ray.embedded import syllabus
 from dsa_ray.embedded.families import FAMILIES
 from dsa_ray.embedded.partition import draw
+from dsa_ray.evaluation.exam import Question
 
 DIFFICULTIES = (1, 2)
 """What the exam asks for: the difficulties at which teaching starts."""
 TRIES = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One question of the exam."""
-
-    skill: str
-    """Id of the skill."""
-    question: str
-    answer: str
 
 
 def exam(per_skill: int, seed: int = 0, difficulties: Sequence[int] = DIFFICULTIES) -> list[Question]:

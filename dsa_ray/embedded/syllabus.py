@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import yaml
+
+from dsa_ray.skills.names import match_key, normalise
 
 PATH = Path(__file__).parent / "syllabus.yaml"
 
@@ -62,15 +63,14 @@ class Syllabus:
         return _by_id()[id]
 
     def find(self, name: str) -> SyllabusSkill | None:
-        """The skill with this name or alias, in any spelling of cases, hyphens and a leading article."""
-        return _by_name().get(slug(name))
+        """The skill with this name or alias, however it is spelt."""
+        return _by_name().get(match_key(name))
 
     def field_of(self, phrase: str) -> TargetField:
         """The field that a target phrase names: by its longest known topic, else the last field."""
-        spelt = f"-{slug(phrase)}-"
-        known = [
-            (len(topic), field) for field in self.fields for topic in map(slug, field.topics) if f"-{topic}-" in spelt
-        ]
+        spelt = f"-{normalise(phrase)}-"
+        topics = [(normalise(topic), field) for field in self.fields for topic in field.topics]
+        known = [(len(topic), field) for topic, field in topics if f"-{topic}-" in spelt]
         return max(known, key=lambda pair: pair[0])[1] if known else self.fields[-1]
 
     def targets(self) -> tuple[tuple[str, TargetField], ...]:
@@ -81,12 +81,6 @@ class Syllabus:
             for topic in field.topics
             for pattern in self.patterns
         )
-
-
-def slug(name: str) -> str:
-    """The id of a name: "The chain rule" -> "chain-rule"."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    return "-".join(words[1:] if words[:1] == ["the"] else words)
 
 
 @lru_cache(maxsize=1)
@@ -104,7 +98,7 @@ def load() -> Syllabus:
 
 def _skill(entry: dict) -> SyllabusSkill:
     return SyllabusSkill(
-        id=slug(entry["name"]),
+        id=normalise(entry["name"]),
         name=entry["name"],
         description=entry["description"],
         rule=entry["rule"],
@@ -121,4 +115,4 @@ def _by_id() -> dict[str, SyllabusSkill]:
 
 @lru_cache(maxsize=1)
 def _by_name() -> dict[str, SyllabusSkill]:
-    return {slug(name): skill for skill in load().skills for name in (skill.name, *skill.aliases)}
+    return {match_key(name): skill for skill in load().skills for name in (skill.name, *skill.aliases)}

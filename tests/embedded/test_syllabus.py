@@ -4,6 +4,7 @@ from dsa_ray.embedded import syllabus
 from dsa_ray.embedded.families import FAMILIES
 from dsa_ray.embedded.writers import prerequisites
 from dsa_ray.records import SkillBrief
+from dsa_ray.skills.names import normalise
 
 
 def below(target: str) -> dict[str, list[str]]:
@@ -13,7 +14,7 @@ def below(target: str) -> dict[str, list[str]]:
     while pending:
         name = pending.pop()
         if name not in found:
-            found[name] = [entry["name"] for entry in prerequisites(SkillBrief(id=syllabus.slug(name), name=name))]
+            found[name] = [entry["name"] for entry in prerequisites(SkillBrief(id=normalise(name), name=name))]
             pending += found[name]
     return found
 

@@ -3,10 +3,11 @@ import pytest
 from dsa_ray.embedded import compose, syllabus
 from dsa_ray.embedded.writers import write
 from dsa_ray.records import EXERCISE_KINDS, Assignment, ExerciseRequest, Kind, SkillBrief
+from dsa_ray.skills.names import normalise
 
 
 def assignment(kind: Kind, *names: str, difficulty: int = 2, seed: int = 0) -> Assignment:
-    briefs = tuple(SkillBrief(id=syllabus.slug(name), name=name) for name in names)
+    briefs = tuple(SkillBrief(id=normalise(name), name=name) for name in names)
     request = ExerciseRequest(
         id=7, kind=kind, skills=tuple(brief.id for brief in briefs), difficulty=difficulty, seed=seed
     )

@@ -10,6 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from dsa_ray.embedded.recipe.build import MODELS, STUDENT, TEACHER, Recipe, build, report_of, shortened, write_recipe
 
+LOG_EVERY = 50
+"""Steps between lines where there is no terminal for a progress bar."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small teacher and student models that are shipped.")
@@ -26,11 +29,13 @@ def main() -> None:
 def _make(recipe: Recipe, folder: Path, threads: int) -> None:
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(recipe.name, total=recipe.schedule.steps)
 
         def report(step: int, loss: float) -> None:
             progress.update(task, completed=step + 1, description=f"{recipe.name}  loss {loss:.3f}")
+            if not console.is_terminal and (step + 1) % LOG_EVERY == 0:
+                print(f"{recipe.name}: step {step + 1} of {recipe.schedule.steps}, loss {loss:.3f}", flush=True)
 
         model, tokenizer, seconds = build(recipe, folder, report, threads)
     measured = report_of(recipe, model, tokenizer)

@@ -53,15 +53,15 @@ class Recipe:
 TEACHER = Recipe(
     name="teacher",
     examples=teacher_examples,
-    shape=Shape(hidden=192, layers=5, heads=3, inner=512),
-    schedule=Schedule(steps=1600, tokens_per_step=1536),
+    shape=Shape(hidden=192, layers=4, heads=3, inner=512),
+    schedule=Schedule(steps=1400, tokens_per_step=1536),
     vocabulary=1280,
 )
 STUDENT = Recipe(
     name="student",
     examples=student_examples,
     shape=Shape(hidden=128, layers=5, heads=4, inner=384),
-    schedule=Schedule(steps=1200, tokens_per_step=1024),
+    schedule=Schedule(steps=1500, tokens_per_step=1024),
     vocabulary=640,
 )
 

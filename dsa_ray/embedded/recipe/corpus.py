@@ -10,11 +10,13 @@ from typing import Any
 from dsa_ray.embedded import compose, syllabus
 from dsa_ray.embedded.engine import wrong
 from dsa_ray.embedded.families import Problem
+from dsa_ray.embedded.recipe.drill import drill
 from dsa_ray.embedded.recipe.reading import reading
 from dsa_ray.embedded.syllabus import SyllabusSkill
 from dsa_ray.embedded.writers import exercise, write_text
 from dsa_ray.generation.prompts import PARENTS, render, student_answer, student_messages
 from dsa_ray.records import Assignment, Exercise, ExerciseRequest, Kind, SkillBrief, Written
+from dsa_ray.skills.names import normalise
 
 KIND_SHARES = {
     Kind.EXERCISE: 0.69,
@@ -28,6 +30,7 @@ SKILL_COUNTS = {1: 0.72, 2: 0.24, 3: 0.04}
 DIFFICULTIES = {1: 0.3, 2: 0.25, 3: 0.2, 4: 0.15, 5: 0.1}
 ELEMENTARY_WEIGHT = 0.4
 TARGET_SHARE = 0.04
+DRILL_SHARE = 0.1
 WRONG_PARENT_SHARE = 0.2
 
 JSON_PIECES = (
@@ -88,8 +91,11 @@ class Example:
 
 
 def teacher_examples(rng: Random) -> Iterator[Example]:
-    """Endless exact examples of everything that the system asks a teacher."""
+    """Endless exact examples of everything that the system asks a teacher, and drills."""
     while True:
+        if rng.random() < DRILL_SHARE:
+            yield Example([], drill(rng), "drill")
+            continue
         kind = _pick(rng, KIND_SHARES)
         assignment = _assignment(rng, kind)
         parents = [_parent(rng, assignment.skills, number) for number in range(PARENTS.get(kind, 0))]
@@ -97,15 +103,17 @@ def teacher_examples(rng: Random) -> Iterator[Example]:
 
 
 def student_examples(rng: Random) -> Iterator[Example]:
-    """Endless elementary exercises, readings of expressions, and pages on taught skills without any answer."""
+    """Endless drills, elementary exercises, readings of expressions, and pages on taught skills without any answer."""
     known = syllabus.load()
     while True:
         draw = rng.random()
-        if draw < 0.62:
+        if draw < 0.26:
+            yield Example([], drill(rng), "drill")
+        elif draw < 0.72:
             count = 1 if rng.random() < 0.85 else 2
             skills = [skill.id for skill in rng.sample(known.elementary, count)]
             yield student_example(compose.exercise(rng, skills, rng.choice((1, 1, 2, 2, 3))), "elementary")
-        elif draw < 0.88:
+        elif draw < 0.92:
             yield student_example(reading(rng), "reading")
         else:
             yield Example([], _page_without_answers(rng, rng.choice(known.taught)), "page")
@@ -192,7 +200,7 @@ def _target(rng: Random) -> SkillBrief:
         phrase = rng.choice(("{} of {}", "{} and {}", "the {} of {}", "{} {}")).format(*words)
     if rng.random() < 0.3:
         phrase = phrase.capitalize()
-    return SkillBrief(id=syllabus.slug(phrase), name=phrase, prerequisites=known.field_of(phrase).needs)
+    return SkillBrief(id=normalise(phrase), name=phrase, prerequisites=known.field_of(phrase).needs)
 
 
 def _invented_word(rng: Random) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dsa_ray.embedded.exam import Question
+from dsa_ray.evaluation.exam import Question
 from dsa_ray.generation.prompts import student_messages
 
 BATCH = 64

@@ -42,6 +42,8 @@ class Schedule:
     """Peak for AdamW: embeddings and norms."""
     matrix_rate: float = 0.02
     """Peak for Muon: the weight matrices. It learns in a third of the steps that AdamW alone needs here."""
+    weight_decay: float = 0.1
+    """Of the weight matrices."""
     warmup_steps: int = 50
     final_share: float = 0.03
 
@@ -143,7 +145,7 @@ def _optimizers(model: LlamaForCausalLM, schedule: Schedule) -> list[tuple[Optim
     matrices = [parameter for parameter in model.model.layers.parameters() if parameter.dim() == 2]
     inside = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    muon = torch.optim.Muon(matrices, lr=schedule.matrix_rate, weight_decay=0.0)
+    muon = torch.optim.Muon(matrices, lr=schedule.matrix_rate, weight_decay=schedule.weight_decay)
     adam = torch.optim.AdamW(rest, lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     return [(muon, schedule.matrix_rate), (adam, schedule.learning_rate)]
 

@@ -24,6 +24,7 @@ from dsa_ray.records import (
     SkillBrief,
     Textbook,
 )
+from dsa_ray.skills.names import normalise
 
 ANSWER_TOKENS = 320
 MAX_SKILLS = 64
@@ -37,7 +38,8 @@ def teacher_report(
     temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Figures over `count` sampled prompts of all kinds, and over the decompositions of the targets."""
-    examples = list(islice(teacher_examples(Random("report")), count))
+    asked = (example for example in teacher_examples(Random("report")) if example.prompt)
+    examples = list(islice(asked, count))
     texts = ask(model, tokenizer, [example.prompt for example in examples], ANSWER_TOKENS, temperature)
     items = [_parsed(example.kind, text) for example, text in zip(examples, texts, strict=True)]
     outcomes = list(zip(examples, items, strict=True))
@@ -59,21 +61,20 @@ def decomposition(
     """Skills and levels below a target when the teacher is asked recursively, a level at a time."""
     elementary = {skill.id for skill in syllabus.load().elementary}
     below: dict[str, list[str]] = {}
-    pending = [SkillBrief(id=syllabus.slug(target), name=target)]
+    pending = [SkillBrief(id=normalise(target), name=target)]
     while pending and len(below) < MAX_SKILLS:
         texts = ask(model, tokenizer, [_question(brief) for brief in pending], ANSWER_TOKENS, temperature)
         found = [_parsed(Kind.PREREQUISITES, text) for text in texts]
         named: dict[str, SkillBrief] = {}
         for brief, item in zip(pending, found, strict=True):
             names = item.names if isinstance(item, Prerequisites) else ()
-            below[brief.id] = [syllabus.slug(name) for name, _ in names]
+            below[brief.id] = [normalise(name) for name, _ in names]
             named |= {
-                syllabus.slug(name): SkillBrief(id=syllabus.slug(name), name=name, description=about)
-                for name, about in names
+                normalise(name): SkillBrief(id=normalise(name), name=name, description=about) for name, about in names
             }
         below |= {id: [] for id in named.keys() & elementary}
         pending = [brief for id, brief in named.items() if id not in below]
-    return {"skills": len(below) - 1, "levels": _depth(below, syllabus.slug(target), ())}
+    return {"skills": len(below) - 1, "levels": _depth(below, normalise(target), ())}
 
 
 def _question(brief: SkillBrief) -> list[dict[str, str]]:
