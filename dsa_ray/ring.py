@@ -86,7 +86,7 @@ class Ring:
                 f"teacher-{index}",
                 config,
                 self._teacher_model,
-                self._curator,
+                self._name("curator"),
                 self._run.journal,
                 (share.gpus, share.threads),
             )
@@ -183,10 +183,11 @@ class Ring:
             examiner_cpus=placement["examiner"].cpus,
             patience_s=config.watch.engine_start_s,
         )
+        names = [self._name(f"teacher-{index}") for index in range(placement["teacher"].count)]
         examiner = functools.partial(make_examiner, config, self._student_model, self._held_out)
         recorder = RecorderActor.options(
             name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
-        ).remote(self._run.journal, self._curator, self._replicas, examiner, stream, config.watch.stall_s)
+        ).remote(self._run.journal, self._name("curator"), names, examiner, stream, config.watch.stall_s)
         return recorder.run.remote()
 
     def _check_parts(self) -> None:
@@ -248,7 +249,9 @@ def _value(call: ray.ObjectRef) -> Any:
 def _raise_if_failed(call: ray.ObjectRef, what: str) -> None:
     try:
         ray.get(call)
-    except ray.exceptions.RayActorError:
+    except ray.exceptions.RayActorError as error:
+        if "creation task" in str(error):  # it cannot even be made, however often it is tried
+            raise RingBroken(f"{what}: {_reason(error)}") from error
         return  # it is being restarted; its next incarnation starts by itself
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)

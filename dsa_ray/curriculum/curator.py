@@ -32,7 +32,8 @@ from dsa_ray.records import Action, Assignment, Decision, RowPlan, Verdict, Verd
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
 LEAD_STEPS = 8
-"""A further round is ordered when the visits that are still due for verdicts fill fewer steps than this."""
+"""Further rounds are ordered when the visits still due for verdicts, written or on their way, fill fewer steps than
+these and twice what is planned ahead: what is ordered now is trained on that much later."""
 
 
 class Curator:
@@ -286,12 +287,14 @@ class Curator:
 
     def _keep_lead(self) -> None:
         """Order a further round when training would soon have nothing but visits beyond those that make a verdict."""
-        supply = self.supply
-        if not supply.textbooks_settled or supply.book.queue_depth or self.generation_over:
+        supply, train, visits = self.supply, self._config.train, self._config.dynamics.visits
+        if not supply.textbooks_settled or not len(self.table) or self.generation_over:
             return
-        per_step = self._config.train.rows_in_step * self._config.train.row_tokens / self.table.mean_tokens
-        if self.sampler.visits_due(self._config.dynamics.visits) < LEAD_STEPS * per_step:
-            supply.order_round()
+        per_step = train.rows_in_step * train.row_tokens / self.table.mean_tokens
+        wanted = per_step * (LEAD_STEPS + 2 * train.slots / train.rows_per_step)
+        coming = self.sampler.visits_due(visits) + visits * supply.book.unsettled
+        while coming < wanted and (ordered := supply.order_round()):
+            coming += visits * ordered
 
     def _close(self, step: int) -> None:
         self.history.close_step(step)
