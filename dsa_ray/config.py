@@ -85,6 +85,8 @@ class GenerateConfig(Section):
     """Requests leased or queued as ready at one time: the bound on generation's memory and on feedback lag."""
     exercises_per_skill: Positive = 32
     """Exercises written for every skill before any verdict."""
+    replay: Share = 0.5
+    """Exercises for an elementary skill, as a share of those for a taught one: what is not practised is forgotten."""
     skills_per_exercise: tuple[Positive, ...] = (1, 2)
     """How many skills an exercise combines; drawn uniformly."""
     max_exercises: Positive = 100_000
@@ -134,7 +136,7 @@ class TrainConfig(Section):
     grad_clip: float = Field(default=1.0, gt=0)
     activation_checkpointing: bool = False
     checkpoint_every: Positive = 200
-    """Steps between checkpoints; the end of each phase is one too."""
+    """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
     max_failures: int = Field(default=2, ge=0)
     """Trainer restarts after a worker's death."""
@@ -298,6 +300,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         text = Path(path).read_text()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is no text; give the path of a YAML file") from None
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

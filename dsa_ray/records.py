@@ -269,6 +269,8 @@ class Decision:
     """Sampling weight from now on; 0 = dropped."""
     orders: tuple[Order, ...] = ()
     """What to have written."""
+    reason: str = ""
+    """Why, where the verdict alone does not say it: drop_cap, waiting, ordered_before, ..."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

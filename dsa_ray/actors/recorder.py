@@ -13,43 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dsa_ray.records import Prerequisites, Written
-from dsa_ray.storage.texts import written_from_row
+from dsa_ray.storage.texts import numbers, written_from_row
 from dsa_ray.streams.batches import Examined, Outcome
 
 
 class Journal(Protocol):
     def write(self, rows: Sequence[Mapping[str, Any]]) -> int: ...
-
-
-def accepted_row(written: Written, row: int) -> dict[str, Any]:
-    """What the curator is told of a written item: numbers and short names, never text.
-
-    Args:
-        row: its place in the segment.
-    """
-    request = written.request
-    told: dict[str, Any] = {
-        "id": request.id,
-        "attempt": request.attempt,
-        "kind": request.kind.value,
-        "skills": list(request.skills),
-        "difficulty": request.difficulty,
-        "parents": list(request.parents),
-        "cause": None if request.cause is None else list(request.cause),
-        "tokens": written.tokens,
-        "prompt_tokens": written.prompt_tokens,
-        "loss_tokens": written.loss_tokens,
-        "content_hash": written.content_hash,
-        "answer_hash": written.answer_hash,
-        "generator_version": written.generator_version,
-        "row": row,
-        "output_tokens": written.output_tokens,
-        "seconds": written.seconds,
-    }
-    if isinstance(written.item, Prerequisites):
-        told["prerequisites"] = [list(pair) for pair in written.item.names]
-    return told
 
 
 class Recorder:
@@ -111,7 +80,7 @@ class Recorder:
         if rows:
             segment = self._journal.write(rows)
             self.hashes.update(row["content_hash"] for row in rows)
-            self._accept(segment, [accepted_row(written_from_row(row), place) for place, row in enumerate(rows)])
+            self._accept(segment, [numbers(written_from_row(row), place) for place, row in enumerate(rows)])
         if rejections:
             self._reject(rejections)
         self._counts["written"] += len(rows)

@@ -25,8 +25,9 @@ from dsa_ray.actors.meter import Meter
 from dsa_ray.actors.outbox import Outbox
 from dsa_ray.config import Config, TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, TextEngine
-from dsa_ray.generation.prompts import Prompt, render
-from dsa_ray.records import Assignment, Completion, TextRef, Written
+from dsa_ray.engines.calls import call_for, completion
+from dsa_ray.generation.prompts import render
+from dsa_ray.records import Assignment, TextRef, Written
 from dsa_ray.streams.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -256,43 +257,19 @@ class Replica:
         began = time.monotonic()
         parents = await self._parents(assignment)
         prompt = render(assignment, parents)
-        call = self._call(assignment, parents, prompt)
+        call = call_for(assignment, parents, prompt, self._config.generate)
         try:
             answer = await self._generate(call)
         except EngineError as error:
             answer = EngineAnswer(text=str(error)[:500], finish_reason="error", output_tokens=0)
-        self._outbox.put(
-            Completion(
-                request=assignment.request,
-                text=answer.text,
-                finish_reason=answer.finish_reason,
-                generator=self._config.teacher.model,
-                generator_version=f"{self._engine.version}/{self.name}.{self.incarnation}",
-                prompt_version=prompt.version,
-                output_tokens=answer.output_tokens,
-                seconds=time.monotonic() - began,
-            )
-        )
+        origin = self._config.teacher.model, f"{self._engine.version}/{self.name}.{self.incarnation}"
+        self._outbox.put(completion(assignment, prompt, answer, origin, time.monotonic() - began))
 
     async def _parents(self, assignment: Assignment) -> tuple[Written, ...]:
         if not assignment.parents:
             return ()
         assert self._text is not None, "assignments with parents need a text store"
         return tuple([await asyncio.to_thread(self._text, ref) for ref in assignment.parents])
-
-    def _call(self, assignment: Assignment, parents: tuple[Written, ...], prompt: Prompt) -> EngineCall:
-        settings = self._config.generate
-        textbook = prompt.max_tokens_kind == "textbook"
-        return EngineCall(
-            messages=prompt.messages,
-            max_tokens=settings.max_textbook_tokens if textbook else settings.max_tokens,
-            schema=prompt.schema if settings.structured else None,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=assignment.request.seed,
-            assignment=assignment,
-            parents=parents,
-        )
 
     async def _generate(self, call: EngineCall) -> EngineAnswer:
         limit = self._config.generate.request_timeout_s

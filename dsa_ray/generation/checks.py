@@ -175,3 +175,8 @@ def _written(
 def _rejection(completion: Completion, fault: _Fault) -> Rejection:
     detail = " ".join(clean(fault.detail[:1000]).split())[:200]
     return Rejection(request=completion.request, reason=fault.reason, detail=detail)
+
+
+def make_examiner(config: Config, student: str, held_out: Sequence[str], known: Iterable[int] = ()) -> Examiner:
+    """An examiner with the tokenizer of the model at `student`; `known` are hashes of what is written already."""
+    return Examiner(config, StudentTokenizer(student), held_out, known)

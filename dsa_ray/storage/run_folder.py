@@ -142,6 +142,11 @@ class RunFolder:
                 continue
         return rows
 
+    def discard(self) -> None:
+        """Take back a creation whose run never started: the folder is new again."""
+        if self.exists(CONFIG):
+            self._folder.delete(CONFIG)
+
     def close(self) -> None:
         """Write what is left of the metrics and give the lock back; may be called more than once."""
         self._write_metrics()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
@@ -50,7 +51,7 @@ def written_row(written: Written) -> dict[str, Any]:
 def written_from_row(row: dict[str, Any]) -> Written:
     """The inverse of `written_row`."""
     return Written(
-        request=_request(row),
+        request=request_from_row(row),
         item=_item(Kind(row["kind"]), row["item"]),
         generator=row["generator"],
         generator_version=row["generator_version"],
@@ -63,6 +64,31 @@ def written_from_row(row: dict[str, Any]) -> Written:
         output_tokens=row["output_tokens"],
         seconds=row["seconds"],
     )
+
+
+def numbers(written: Written, row: int) -> dict[str, Any]:
+    """What the curator is told of a written item: numbers and short names, never text.
+
+    Args:
+        row: its place in its segment.
+    """
+    request = written.request
+    told: dict[str, Any] = {
+        "id": request.id,
+        "kind": request.kind.value,
+        "skills": list(request.skills),
+        "difficulty": request.difficulty,
+        "parents": list(request.parents),
+        "cause": None if request.cause is None else list(request.cause),
+        "tokens": written.tokens,
+        "prompt_tokens": written.prompt_tokens,
+        "answer_hash": written.answer_hash,
+        "row": row,
+        "output_tokens": written.output_tokens,
+    }
+    if isinstance(written.item, Prerequisites):
+        told["prerequisites"] = [list(pair) for pair in written.item.names]
+    return told
 
 
 class TextStore:
@@ -131,7 +157,8 @@ def _item(kind: Kind, row: dict[str, Any]) -> Prerequisites | Textbook | Exercis
     )
 
 
-def _request(row: dict[str, Any]) -> ExerciseRequest:
+def request_from_row(row: Mapping[str, Any]) -> ExerciseRequest:
+    """A request from its plain form, as written rows and events hold it."""
     return ExerciseRequest(
         id=row["id"],
         kind=Kind(row["kind"]),
@@ -139,6 +166,6 @@ def _request(row: dict[str, Any]) -> ExerciseRequest:
         difficulty=row["difficulty"],
         parents=tuple(row["parents"]),
         cause=None if row["cause"] is None else (row["cause"][0], row["cause"][1]),
-        attempt=row["attempt"],
-        seed=row["seed"],
+        attempt=row.get("attempt", 0),
+        seed=row.get("seed", 0),
     )

@@ -8,8 +8,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def tiny_llama(folder: Path, seed: int = 0) -> str:
-    """Write it in Hugging Face format; returns the folder. The same seed gives the same weights."""
+def tiny_llama(folder: Path, seed: int = 0, spread: float = 0.5) -> str:
+    """Write it in Hugging Face format; returns the folder. The same seed gives the same weights.
+
+    A large `spread` of the initial weights makes its greedy answers differ; a small one lets it learn.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -35,7 +38,7 @@ def tiny_llama(folder: Path, seed: int = 0) -> str:
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=1,
-        initializer_range=0.5,
+        initializer_range=spread,
         tie_word_embeddings=True,
     )
     LlamaForCausalLM(shape).to(torch.bfloat16).save_pretrained(folder)

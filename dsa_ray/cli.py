@@ -1,0 +1,228 @@
+"""The command line: parse, then call. Heavy libraries are imported inside the command that needs them.
+
+Exit codes: 0 fine, 1 the run failed, 2 configuration or usage, 3 stalled, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsa_ray.config import Config, ConfigError, load
+
+FAILED, USAGE, STALLED, INTERRUPTED = 1, 2, 3, 130
+BENCHES = Path(__file__).resolve().parents[1] / "jobs" / "bench"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. What is the user's to mend is one line on stderr."""
+    parsed = _parse(arguments)
+    try:
+        return parsed.command(parsed)
+    except ConfigError as error:
+        print(f"dsa: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("dsa: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (`dsa explain ... | head`) went away; nobody is left to tell.
+        sys.stderr.close()
+        return FAILED
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG."""
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    strange = [word for word in rest if word.startswith("-") or parsed.command is not run_command]
+    if strange:
+        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    if rest:
+        parsed.overrides += rest
+    return parsed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dsa", description="Teach a language model a new, complex skill.", epilog=__doc__.splitlines()[2]
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a configuration")
+    run.add_argument("config", metavar="CONFIG", help="a YAML file, e.g. configs/quickstart.yaml")
+    run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.steps=50 run.name=second")
+    run.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
+    run.set_defaults(command=run_command)
+
+    for name, command, text in (
+        ("status", status_command, "where a run stands"),
+        ("report", report_command, "what a finished run came to"),
+    ):
+        sub = commands.add_parser(name, help=text)
+        sub.add_argument("run", metavar="RUN", help="its folder or URI; a name is looked up in runs/")
+        sub.set_defaults(command=command)
+
+    explain = commands.add_parser("explain", help="the whole story of one exercise")
+    explain.add_argument("run", metavar="RUN")
+    explain.add_argument("exercise", metavar="ID", type=int)
+    explain.set_defaults(command=explain_command)
+
+    doctor = commands.add_parser("doctor", help="is this machine fit?")
+    doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
+    doctor.set_defaults(command=doctor_command)
+
+    bench = commands.add_parser("bench", help="run a benchmark of jobs/bench/")
+    bench.add_argument("name", metavar="NAME", nargs="?", help="without one, list them")
+    bench.add_argument("--quick", action="store_true", help="a subset, within minutes")
+    bench.set_defaults(command=bench_command)
+    return parser
+
+
+def run_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.machine import this_machine
+    from dsa_ray.placement import plan
+    from dsa_ray.preflight import check, joins_cluster
+
+    config = load(parsed.config, parsed.overrides)
+    if parsed.dry_run:
+        print(dry_run(config))
+        return 0
+    check(config)
+    if not joins_cluster(config):
+        plan(config, this_machine())
+    _check_name(config, parsed.resume)
+
+    from dsa_ray.pipeline import run
+
+    return run(config, resume=parsed.resume, live=sys.stdout.isatty())
+
+
+def dry_run(config: Config) -> str:
+    """The summary, the placement and the memory estimate of a run, for people. Starts nothing, imports no Ray.
+
+    Raises:
+        ConfigError: what `dsa run` would refuse on this machine; on a cluster that is joined, only what is wrong
+            whatever the cluster.
+    """
+    from dsa_ray.machine import this_machine
+    from dsa_ray.memory import memory, model_shape
+    from dsa_ray.placement import demand, plan, render
+    from dsa_ray.preflight import check_models, check_storage, joins_cluster
+
+    check_storage(config)
+    check_models(config)
+    joined = joins_cluster(config)
+    shape = demand(config) if joined else this_machine()
+    rows = memory(config, model_shape(config.teacher.model), model_shape(config.student.model))
+    text = f"{_summary(config)}\n\n{render(plan(config, shape), rows)}"
+    if joined:
+        text += (
+            f"\n\nThis is what the run asks for at best; the cluster at {config.cluster.address or 'RAY_ADDRESS'} is "
+            "looked at when it starts, and CPU shares shrink to what is there."
+        )
+    return text
+
+
+def _summary(config: Config) -> str:
+    generate, train, dynamics = config.generate, config.train, config.dynamics
+    adapter = f", LoRA rank {train.lora_rank}" if train.lora_rank else ""
+    return "\n".join(
+        [
+            f"Run {config.run.name} in {config.run.storage.rstrip('/')}/{config.run.name}, seed {config.run.seed}",
+            f"  target    {config.graph.target} (at most {config.graph.max_skills} skills)",
+            f"  teacher   {config.teacher.model} ({config.teacher.kind}), {generate.replicas} x {generate.in_flight} "
+            f"requests in flight, {generate.slots} slots",
+            f"  student   {config.student.model}, {train.precision}{adapter}",
+            f"  ranks     {train.ranks}, ZeRO-{train.zero_stage}",
+            f"  training  {train.steps} steps of {train.rows_in_step} rows of {train.row_tokens} tokens, "
+            f"{train.slots} slots per rank, learning rate {train.learning_rate:g}",
+            f"  dynamics  a verdict after {dynamics.visits} visits, at most {dynamics.cap} visits, "
+            f"{dynamics.baseline} baseline",
+        ]
+    )
+
+
+def _check_name(config: Config, resume: bool) -> None:
+    """Before minutes are spent: is the run's name free, or is there something to resume?"""
+    from dsa_ray.storage.filesystem import Folder
+
+    folder = Folder(f"{config.run.storage.rstrip('/')}/{config.run.name}")
+    there = folder.exists("config.json")
+    if there and not resume:
+        raise ConfigError(
+            f"run.name: {folder.url} holds a run already; go on with it by --resume, "
+            f"or give another name: run.name={config.run.name}-2"
+        )
+    if resume and not there:
+        raise ConfigError(f"run.name: {folder.url} holds no run to resume; leave --resume out to start it")
+
+
+def status_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report.status import status_lines
+    from dsa_ray.storage.run_folder import RunFolder
+
+    print("\n".join(status_lines(RunFolder.open(_find_run(parsed.run)))))
+    return 0
+
+
+def report_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report.closing import final_lines
+    from dsa_ray.report.summary import SummaryError, read
+    from dsa_ray.storage.run_folder import RunFolder
+
+    run = RunFolder.open(_find_run(parsed.run))
+    if not run.exists("summary.json"):
+        raise ConfigError(f"{run.path}: this run has not ended yet; see `dsa status {parsed.run}`")
+    try:
+        summary = read(run)
+    except SummaryError as error:
+        raise ConfigError(f"{run.path}: {error}") from None
+    print("\n".join(final_lines(summary, run.path)))
+    return 0
+
+
+def explain_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report.explain import UnknownExercise, render, trace
+    from dsa_ray.storage.run_folder import RunFolder
+
+    run = RunFolder.open(_find_run(parsed.run))
+    try:
+        print(render(trace(run.journal, parsed.exercise)))
+    except UnknownExercise as error:
+        raise ConfigError(str(error)) from None
+    return 0
+
+
+def doctor_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.doctor import checks, render
+
+    results = checks(parsed.storage)
+    print(render(results))
+    return 0 if all(result.ok for result in results) else FAILED
+
+
+def bench_command(parsed: argparse.Namespace) -> int:
+    known = sorted(path.stem for path in BENCHES.glob("*.py") if not path.stem.startswith("_"))
+    if parsed.name is None:
+        print("\n".join(known) or "no benchmarks here")
+        return 0
+    if parsed.name not in known:
+        raise ConfigError(f"bench {parsed.name}: there is none of this name; known are {', '.join(known) or 'none'}")
+    command = [sys.executable, str(BENCHES / f"{parsed.name}.py"), *(["--quick"] if parsed.quick else [])]
+    return subprocess.call(command)
+
+
+def _find_run(name: str) -> str:
+    """A folder or URI as given; a bare name that is no folder here is looked up in `runs/`."""
+    if "://" in name or "/" in name or Path(name).is_dir() or not (Path("runs") / name).is_dir():
+        return name
+    return str(Path("runs") / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

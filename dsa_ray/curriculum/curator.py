@@ -1,0 +1,329 @@
+"""The curator: one state, in which every decision of a run is made.
+
+    supply     what is ordered and written          never undone
+    training   visits, losses, verdicts, weights    returns to a checkpoint with the student's weights
+
+A loss arrives, its step closes, a cycle completes, a verdict falls, a decision orders a child at the head of the
+request queue: one call, no waiting. The class is plain and single-threaded; an actor makes it reachable.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from dsa_ray.config import Config
+from dsa_ray.curriculum.leases import LeaseLedger
+from dsa_ray.curriculum.planner import EXERCISES, StepPlanner
+from dsa_ray.curriculum.progress import Children
+from dsa_ray.curriculum.sampler import Sampler
+from dsa_ray.curriculum.supply import Accepted, Emit, Row, Supply
+from dsa_ray.curriculum.table import ExerciseTable
+from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
+from dsa_ray.dynamics.history import LossHistory
+from dsa_ray.dynamics.verdicts import Judge
+from dsa_ray.records import Action, Assignment, Decision, RowPlan, Verdict, VerdictClass
+
+PLANT_EVERY = 8
+"""While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
+LEAD_STEPS = 8
+"""A further round is ordered when the visits that are still due for verdicts fill fewer steps than this."""
+
+
+class Curator:
+    """Orders, books, plans, observes, judges.
+
+    Args:
+        config: the run's configuration.
+        emit: takes events (plain dicts) for the journal, in order.
+        clock: seconds; monotonic.
+    """
+
+    def __init__(self, config: Config, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._config = config
+        self._emit = emit
+        self._clock = clock
+        self._rng = np.random.default_rng((config.run.seed, 1))
+        self.supply = Supply(config, emit)
+        self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
+        self.sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
+        self.planner = StepPlanner(config.train, self.table, self.sampler)
+        self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
+        self.history = LossHistory(config.dynamics)
+        self.judge = Judge(config.dynamics)
+        self.policy = Policy(config.dynamics)
+        self.children = Children()
+        self.verdicts: Counter[str] = Counter()
+        self.decisions: Counter[str] = Counter()
+        self.dropped = 0
+        self._last_verdict: dict[int, Verdict] = {}
+
+    # generation side
+
+    def start(self) -> None:
+        """Order what starts the ring: the decomposition of the target, or whatever a restored run still lacks."""
+        self.supply.start()
+        self._open_training()
+
+    def lease_requests(self, replica: str, incarnation: str, n: int) -> list[Assignment]:
+        """Work for a replica; an empty list when there is none now."""
+        if self.generation_over:
+            return []
+        self._keep_lead()
+        return self.supply.lease(replica, incarnation, n, self._clock())
+
+    def accept(self, segment: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Book items that are durable in segment `segment` of the written journal. Idempotent."""
+        for accepted in self.supply.accept(segment, rows):
+            self._add_exercise(accepted)
+        self._open_training()
+
+    def restore_supply(self, events: Iterable[Mapping[str, Any]], written: Iterable[tuple[int, Row]]) -> None:
+        """Rebuild the generation side from a run's journal (see `Supply.restore`)."""
+        for accepted in self.supply.restore(events, written):
+            self._add_exercise(accepted)
+        self._remember_children()
+
+    def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Count failed attempts."""
+        self.supply.reject(rows)
+        self._open_training()
+
+    @property
+    def generation_over(self) -> bool:
+        """Nothing that is written from now on could still be trained on."""
+        return self.planner.done
+
+    # training side
+
+    def begin_attempt(self) -> int:
+        """A trainer starts; rows that an older attempt held are given out again."""
+        return self.ledger.begin_attempt()
+
+    def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
+        """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over."""
+        while self.ledger.has_room:
+            rows = self.planner.plan(self.ledger.next_lease, patient=self.supply.book.unsettled > 0)
+            if rows is None:
+                break
+            self.ledger.add_step(rows)
+            self._emit({"event": "lease", "rows": [asdict(row) for row in rows]})
+        given = self.ledger.give(rank, attempt, n)
+        over = self.planner.done and not self.ledger.planned_of(rank)
+        return None if over and not given else given
+
+    def observe(
+        self, rank: int, attempt: int, step: int, leases: list[int], ids: np.ndarray, losses: np.ndarray
+    ) -> bool:
+        """A rank trained its rows of a step.
+
+        Args:
+            leases: the rows' lease numbers.
+            ids: the examples in them, int64[n].
+            losses: their mean answer-token losses, nats, float64[n], in the order of `ids`.
+
+        Returns:
+            False when the report does not count (an older attempt, a repeat).
+        """
+        rows = self.ledger.out_rows(rank, leases)
+        if not self.ledger.report(rank, attempt, step, leases):
+            return False
+        if rows[0].phase == EXERCISES:
+            items = {item.exercise: item for row in rows for item in row.items}
+            visits = np.array([items[int(exercise)].visit for exercise in ids])
+            tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
+            self.history.observe(step, ids, visits, losses, tokens)
+            self.children.observed(ids.tolist(), step, self._clock())
+        self._emit({"event": "observe", "step": step, "rank": rank, "ids": ids.tolist(), "losses": losses.tolist()})
+        while (closed := self.ledger.closable()) is not None:
+            self._close(closed)
+        return True
+
+    # state
+
+    def training_state(self) -> dict[str, Any]:
+        """All that goes back with the student's weights, at the end of a closed step."""
+        return {
+            "planner": self.planner.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "history": self.history.state_dict(),
+            "judge": self.judge.state_dict(),
+            "policy": self.policy.state_dict(),
+            "children": self.children.state_dict(),
+            "verdicts": dict(self.verdicts),
+            "decisions": dict(self.decisions),
+            "dropped": self.dropped,
+            "last_verdict": [asdict(verdict) for verdict in self._last_verdict.values()],
+            "planted": self.table.planted_pairs(),
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def restore_training(self, state: Mapping[str, Any] | None) -> None:
+        """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
+        known = list(self.table.ids())
+        fresh = Curator(self._config, self._emit, self._clock)
+        for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "children"):
+            part = getattr(self, name)
+            restored = getattr(fresh, name).state_dict() if state is None else state[name]
+            part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
+        state = state or {}
+        self.verdicts = Counter(state.get("verdicts", {}))
+        self.decisions = Counter(state.get("decisions", {}))
+        self.dropped = state.get("dropped", 0)
+        rows = state.get("last_verdict", ())
+        self._last_verdict = {
+            row["exercise"]: Verdict(**{**row, "verdict": VerdictClass(row["verdict"])}) for row in rows
+        }
+        for planted, question, answer in state.get("planted", ()):
+            self.table.plant(planted, question, answer)
+        self.history.mark_planted(sorted(self.table.planted))
+        self._remember_children()
+        for exercise in (*known, *sorted(self.table.planted)):
+            if exercise not in self.sampler:
+                self.sampler.add(exercise, 1.0, front=False)
+
+    def status(self) -> dict[str, Any]:
+        """Counts and depths, for people and for the watchdog."""
+        supply = self.supply
+        return {
+            "phase": self._phase(),
+            "step": self.ledger.closed_step,
+            "steps": self.planner.total_steps,
+            "textbook_steps": self.planner.textbook_steps,
+            "skills": len(supply.graph.skills) if supply.graph else 0,
+            "textbooks": len(supply.textbooks),
+            "textbooks_wanted": len(supply.taught),
+            "written": len(self.table),
+            "rejected": sum(supply.rejected.values()),
+            "queue_depth": supply.book.queue_depth,
+            "outstanding": supply.book.outstanding,
+            "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
+            "unvisited": self.sampler.unvisited,
+            "open_rows": self.ledger.open_rows,
+            "verdicts": dict(self.verdicts),
+            "decisions": dict(self.decisions),
+            "children": self.children.facts(),
+            "attempt": self.ledger.attempt,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """The whole outcome: what summary, tables and report are made of."""
+        supply = self.supply
+        verdicts = self._last_verdict
+        return {
+            "rejected": dict(supply.rejected),
+            "items_written": {kind.value: count for kind, count in supply.written.items()},
+            "output_tokens": supply.output_tokens,
+            "planted": len(self.table.planted),
+            "verdicts": dict(self.verdicts),
+            "decisions": dict(self.decisions),
+            "children": self.children.facts(),
+            "lags": list(self.children.lags),
+            **self.children.lag_quantiles(),
+            "levels": asdict(self.judge.baselines.levels()),
+            "exercises": {
+                exercise: {
+                    "losses": [visit.loss for visit in self.history.losses_of(exercise)],
+                    "visits": self.sampler.visits(exercise),
+                    "verdict": verdicts[exercise].verdict.value if exercise in verdicts else None,
+                    "mean_loss": verdicts[exercise].mean_loss if exercise in verdicts else None,
+                    "loss_spread": verdicts[exercise].loss_spread if exercise in verdicts else None,
+                }
+                for exercise in self.table.ids()
+            },
+        }
+
+    # inside
+
+    def _remember_children(self) -> None:
+        """Tell the policy which children exist or are on their way, so that no verdict orders them again."""
+        for request in self.supply.child_requests():
+            assert request.cause is not None
+            self.policy.remember(request.cause, request.kind, request.parents)
+
+    def _open_training(self) -> None:
+        if self.supply.textbooks_settled and not self.planner.textbooks_known:
+            books = self.supply.textbooks
+            self.planner.set_textbooks([books[skill] for skill in self.supply.taught if skill in books])
+
+    def _phase(self) -> str:
+        if not self.supply.graph_done:
+            return "graph"
+        if not self.planner.textbooks_known:
+            return "writing"
+        return "textbooks" if self.ledger.closed_step < self.planner.textbook_steps else "exercises"
+
+    def _add_exercise(self, accepted: Accepted) -> None:
+        request = accepted.request
+        self.table.add(request, accepted.ref, accepted.prompt_tokens, accepted.tokens, accepted.answer_hash)
+        child = request.cause is not None
+        self.sampler.add(request.id, 1.0, front=child)
+        if child:
+            self.children.was_written(request.kind)
+        self._plant(request.id)
+
+    def _plant(self, question: int) -> None:
+        """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""
+        dynamics = self._config.dynamics
+        wanted = max(dynamics.planted_min, int(dynamics.planted_share * len(self.table)))
+        due = min(wanted, len(self.table) // PLANT_EVERY + int(dynamics.planted_share * len(self.table)))
+        if len(self.table.planted) >= due:
+            return
+        answer = self.table.wrong_answer_for(question, self._rng, self._config.train.row_tokens)
+        if answer is None:
+            return
+        planted = self.supply.book.take_id()
+        self.table.plant(planted, question, answer)
+        self.history.mark_planted([planted])
+        self.sampler.add(planted, 1.0, front=False)
+        self._emit({"event": "plant", "id": planted, "question": question, "answer": answer})
+
+    def _keep_lead(self) -> None:
+        """Order a further round when training would soon have nothing but visits beyond those that make a verdict."""
+        supply = self.supply
+        if not supply.textbooks_settled or supply.book.queue_depth or self.generation_over:
+            return
+        per_step = self._config.train.rows_in_step * self._config.train.row_tokens / self.table.mean_tokens
+        if self.sampler.visits_due(self._config.dynamics.visits) < LEAD_STEPS * per_step:
+            supply.order_round()
+
+    def _close(self, step: int) -> None:
+        self.history.close_step(step)
+        for verdict in self.judge.verdicts(self.history.completed(), self.history.is_planted):
+            self._carry_out(verdict)
+
+    def _carry_out(self, verdict: Verdict) -> None:
+        request = self.table.request(verdict.exercise)
+        facts = ExerciseFacts(
+            kind=request.kind,
+            skills=request.skills,
+            difficulty=request.difficulty,
+            parents=request.parents,
+            dropped_share=(self.dropped + 1) / max(1, len(self.table)),
+        )
+        decision = self.policy.decide(verdict, facts)
+        self.verdicts[verdict.verdict] += 1
+        self.decisions.update(action.value for action in decision.actions)
+        self._last_verdict[verdict.exercise] = verdict
+        if Action.DROP in decision.actions:
+            self.dropped += decision.reason != "dropped_before"
+            self.sampler.drop(verdict.exercise)
+        else:
+            self.sampler.set_weight(verdict.exercise, decision.weight)
+        children = self._order_children(decision, verdict)
+        self._emit({"event": "verdict", **asdict(verdict), "decision": asdict(decision), "children": children})
+
+    def _order_children(self, decision: Decision, verdict: Verdict) -> list[int]:
+        children = []
+        for nth, order in enumerate(decision.orders):
+            request = self.supply.order(order, cause=(verdict.exercise, verdict.cycle), nth=nth)
+            if request is not None:
+                self.children.ordered(request.id, request.kind, verdict.step, self._clock())
+                children.append(request.id)
+        return children

@@ -1,0 +1,276 @@
+"""The generation side of the curator: the skill graph, what is ordered, what is written.
+
+Nothing here is ever undone: graph edits, orders and accepted items outlive a return to an older checkpoint, because
+they do not depend on the student's weights.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from dsa_ray.config import Config
+from dsa_ray.curriculum.requests import RequestBook
+from dsa_ray.curriculum.table import trainable
+from dsa_ray.records import Assignment, ExerciseRequest, Kind, Order, Prerequisites, SkillBrief, SkillGraph, TextRef
+from dsa_ray.skills.decompose import Decomposition
+from dsa_ray.skills.graph import briefs
+from dsa_ray.skills.names import normalise
+from dsa_ray.storage.texts import request_from_row
+
+Row = Mapping[str, Any]
+"""What is known of a written item in numbers: `storage.texts.numbers`."""
+Emit = Callable[[dict[str, Any]], None]
+OPENING_DIFFICULTIES = 3
+"""Exercises ordered before any verdict cycle through difficulties 1 to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One accepted exercise, in numbers."""
+
+    request: ExerciseRequest
+    ref: TextRef
+    tokens: int
+    prompt_tokens: int
+    answer_hash: int
+
+
+class GraphTooSmall(Exception):
+    """The teacher could not decompose the target: one line for the user."""
+
+
+class Supply:
+    """Orders text and books what arrives.
+
+    Args:
+        config: the run's configuration.
+        emit: takes events for the journal.
+    """
+
+    def __init__(self, config: Config, emit: Emit) -> None:
+        self._config = config
+        self._emit = emit
+        generate, graph = config.generate, config.graph
+        self.book = RequestBook(generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed)
+        self._decomposition = Decomposition(graph.target, graph.max_depth, graph.max_skills, graph.elementary)
+        self._elementary = {normalise(name) for name in graph.elementary}
+        self._asked: set[str] = set()
+        self._briefs: dict[str, SkillBrief] = {}
+        self._refs: dict[int, TextRef] = {}
+        self._exercises_ordered = 0
+        self._round = 0
+        self._opened = False
+        self._children: list[ExerciseRequest] = []
+        self.graph: SkillGraph | None = None
+        self.textbooks: dict[str, tuple[int, TextRef, int]] = {}
+        self.written: Counter[Kind] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.output_tokens = 0
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """Skill ids that are taught, in learning order; elementary ones are only examined."""
+        skills = self.graph.skills if self.graph else ()
+        return tuple(skill.id for skill in skills if skill.id not in self._elementary)
+
+    @property
+    def graph_done(self) -> bool:
+        return self.graph is not None
+
+    @property
+    def textbooks_settled(self) -> bool:
+        """Every textbook is written, or was given up."""
+        return self.graph_done and self.book.unsettled_of(Kind.TEXTBOOK) == 0
+
+    def start(self) -> None:
+        """Order what is missing: decompositions, or the opening textbooks and exercises."""
+        self._ask_prerequisites()
+
+    def reserve_ids(self, highest: int) -> None:
+        """Ids up to this one have been used before."""
+        self.book.next_id = max(self.book.next_id, highest + 1)
+
+    def lease(self, replica: str, incarnation: str, n: int, now: float) -> list[Assignment]:
+        """Requests for a replica, with the words and places that their prompts need."""
+        return [self._assignment(request) for request in self.book.lease(replica, incarnation, n, now)]
+
+    def accept(self, segment: int, rows: Sequence[Row]) -> list[Accepted]:
+        """Book durable items. Idempotent: an id counts once. Returns the new exercises."""
+        exercises = []
+        for row in rows:
+            if row["id"] in self._refs:
+                continue
+            request = self.book.settle(row["id"])
+            if request is None:
+                request = request_from_row(row)
+                self.book.adopt(request)
+            exercises += self._book(request, segment, row)
+        if self.graph is None:
+            self._ask_prerequisites()
+        return exercises
+
+    def reject(self, rows: Sequence[Row]) -> None:
+        """Count failed attempts; order the next attempt or close the request."""
+        for row in rows:
+            outcome = self.book.fail(row["id"], row["attempt"])
+            if outcome is None:
+                continue
+            request, final = outcome
+            self.rejected[row["reason"]] += 1
+            self._emit({"event": "reject", "id": request.id, "final": final, "reason": row["reason"]})
+            if final and request.kind is Kind.PREREQUISITES:
+                self._decomposition.give_up(request.skills[0])
+                self._ask_prerequisites()
+
+    def order(self, order: Order, cause: tuple[int, int] | None = None, nth: int = 0) -> ExerciseRequest | None:
+        """Order one item; None when its cause has ordered it before, or the budget of exercises is spent."""
+        if trainable(order.kind):
+            if self._exercises_ordered >= self._config.generate.max_exercises:
+                return None
+            self._exercises_ordered += 1
+        request = self.book.mint(order, cause, nth)
+        if request is not None:
+            if cause is not None:
+                self._children.append(request)
+            self._emit({"event": "request", **asdict(request)})
+        return request
+
+    def child_requests(self) -> Sequence[ExerciseRequest]:
+        """Every request that a verdict caused, written or not."""
+        return self._children
+
+    def order_round(self) -> int:
+        """One more exercise for every skill that is due in this round. Returns how many were ordered."""
+        ordered = sum(self._order_exercise(skill, self._round) for skill in self._practised(self._round))
+        self._round += 1
+        return ordered
+
+    def restore(self, events: Iterable[Mapping[str, Any]], written: Iterable[tuple[int, Row]]) -> list[Accepted]:
+        """Rebuild from a run's journal: events, and (segment, row) pairs of written items.
+
+        Accepted items are booked again, requests that were neither accepted nor given up wait again under their old
+        ids, and nothing is ordered twice. Returns the exercises.
+        """
+        minted, given_up = self._replay_events(events)
+        exercises = []
+        for segment, row in written:
+            if row["id"] not in minted:
+                minted[row["id"]] = request_from_row(row)
+            exercises += self._book(minted[row["id"]], segment, row)
+        self._children = [request for request in minted.values() if request.cause is not None]
+        settled = self._refs.keys() | given_up
+        self.book.restore(minted.values(), settled)
+        for request in minted.values():
+            if request.kind is Kind.PREREQUISITES:
+                self._asked.add(request.skills[0])
+                if request.id in given_up:
+                    self._decomposition.give_up(request.skills[0])
+        self._exercises_ordered = sum(trainable(request.kind) for request in minted.values())
+        opening = Counter(r.skills[0] for r in minted.values() if r.kind is Kind.EXERCISE)
+        self._round = max(opening.values(), default=0)
+        self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
+        return exercises
+
+    def _replay_events(self, events: Iterable[Mapping[str, Any]]) -> tuple[dict[int, ExerciseRequest], set[int]]:
+        minted: dict[int, ExerciseRequest] = {}
+        given_up = set()
+        for event in events:
+            if event["event"] == "request":
+                minted[event["id"]] = request_from_row(event)
+            elif event["event"] == "reject":
+                self.rejected[event["reason"]] += 1
+                if event["final"]:
+                    given_up.add(event["id"])
+            elif event["event"] == "plant":
+                self.reserve_ids(event["id"])
+        return minted, given_up
+
+    def _book(self, request: ExerciseRequest, segment: int, row: Row) -> list[Accepted]:
+        """Book one written item; a list with the exercise, or an empty one for other kinds and for repeats."""
+        if request.id in self._refs:
+            return []
+        ref = TextRef(segment=segment, row=row["row"])
+        self._refs[request.id] = ref
+        self.written[request.kind] += 1
+        self.output_tokens += row["output_tokens"]
+        if request.kind is Kind.PREREQUISITES:
+            if self.graph is None:
+                names = tuple((name, about) for name, about in row["prerequisites"])
+                self._decomposition.accept(Prerequisites(skill=request.skills[0], names=names))
+        elif request.kind is Kind.TEXTBOOK:
+            self.textbooks[request.skills[0]] = (request.id, ref, row["tokens"])
+        else:
+            return [Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])]
+        return []
+
+    def _ask_prerequisites(self) -> None:
+        """Order what the decomposition wants to know next; when it wants nothing, the graph is complete."""
+        pending = self._decomposition.pending()
+        self._briefs |= {brief.id: brief for brief in pending}
+        for brief in pending:
+            if brief.id not in self._asked:
+                self._asked.add(brief.id)
+                self.order(Order(kind=Kind.PREREQUISITES, skills=(brief.id,), difficulty=1, parents=()))
+        if self._decomposition.done and self.graph is None:
+            self._take_graph()
+            if not self._opened:
+                self._order_opening()
+
+    def _take_graph(self) -> None:
+        graph = self._decomposition.graph()
+        least = self._config.graph.min_skills
+        if len(graph.skills) < least:
+            raise GraphTooSmall(
+                f"the teacher decomposed {self._config.graph.target!r} into {len(graph.skills)} skills, fewer than "
+                f"graph.min_skills {least}; name another target, use a stronger teacher or lower graph.min_skills"
+            )
+        self.graph = graph
+        self._briefs = briefs(graph)
+
+    def _order_opening(self) -> None:
+        """Textbooks in learning order, then the first exercises, lower levels first."""
+        assert self.graph is not None
+        self._emit({"event": "graph", "skills": len(self.graph.skills), "faults": list(self._decomposition.faults)})
+        for skill in self.taught:
+            self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
+        rounds = self._config.generate.exercises_per_skill
+        for level in sorted({brief.level for brief in self._briefs.values()}):
+            for number in range(rounds):
+                for skill in self._practised(number):
+                    if self._briefs[skill].level == level:
+                        self._order_exercise(skill, number)
+        self._round = rounds
+        self._opened = True
+
+    def _practised(self, number: int) -> list[str]:
+        """The skills that get an exercise in this round: all that are taught, and elementary ones by their share."""
+        assert self.graph is not None
+        share = self._config.generate.replay
+        due = int((number + 1) * share) > int(number * share)
+        return [skill.id for skill in self.graph.skills if due or skill.id not in self._elementary]
+
+    def _order_exercise(self, skill: str, number: int) -> bool:
+        rng = np.random.default_rng((self._config.run.seed, number, list(self._briefs).index(skill)))
+        count = int(rng.choice(self._config.generate.skills_per_exercise))
+        level = self._briefs[skill].level
+        others = [brief.id for brief in self._briefs.values() if brief.level <= level and brief.id != skill]
+        partners = rng.choice(others, size=min(count - 1, len(others)), replace=False) if others else ()
+        order = Order(
+            kind=Kind.EXERCISE,
+            skills=(skill, *map(str, partners)),
+            difficulty=1 + number % OPENING_DIFFICULTIES,
+            parents=(),
+        )
+        return self.order(order) is not None
+
+    def _assignment(self, request: ExerciseRequest) -> Assignment:
+        return Assignment(
+            request=request,
+            skills=tuple(self._briefs[skill] for skill in request.skills),
+            parents=tuple(self._refs[parent] for parent in request.parents),
+        )

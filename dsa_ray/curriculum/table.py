@@ -1,0 +1,125 @@
+"""What the curator knows of every written exercise: numbers in columns; the text stays in the journal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from dsa_ray.records import ExerciseRequest, Kind, PackedItem, TextRef
+
+_COLUMNS = {
+    "segment": np.int32,
+    "row": np.int32,
+    "tokens": np.int32,
+    "prompt_tokens": np.int32,
+    "loss_tokens": np.int32,
+    "answer_hash": np.int64,
+    "answer_of": np.int64,
+}
+
+
+class ExerciseTable:
+    """Columns over ids (dense integers). Grows by doubling; a row of an id that is not an exercise stays zero.
+
+    Args:
+        probes: planted answers are only probed (weight 0), not trained on.
+    """
+
+    def __init__(self, probes: bool = False) -> None:
+        self.probes = probes
+        self._total_tokens = 0
+        self._columns = {name: np.zeros(1024, dtype) for name, dtype in _COLUMNS.items()}
+        self._requests: dict[int, ExerciseRequest] = {}
+        self._same_skills: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self.planted: dict[int, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        """Real exercises; planted ones are not data."""
+        return len(self._requests)
+
+    def __contains__(self, exercise: int) -> bool:
+        return exercise in self._requests
+
+    @property
+    def mean_tokens(self) -> float:
+        """Mean length of an exercise, tokens; 1 when there is none."""
+        return self._total_tokens / len(self) if self._requests else 1.0
+
+    def request(self, exercise: int) -> ExerciseRequest:
+        return self._requests[exercise]
+
+    def ids(self) -> Iterable[int]:
+        return self._requests.keys()
+
+    def tokens(self, ids: np.ndarray) -> np.ndarray:
+        """Token counts of exercises, int32[len(ids)]."""
+        return self._columns["tokens"][ids]
+
+    def add(self, request: ExerciseRequest, ref: TextRef, prompt_tokens: int, tokens: int, answer_hash: int) -> None:
+        """An accepted exercise."""
+        values = {"segment": ref.segment, "row": ref.row, "tokens": tokens, "prompt_tokens": prompt_tokens}
+        values |= {"loss_tokens": tokens - max(1, prompt_tokens), "answer_hash": answer_hash, "answer_of": request.id}
+        self._set(request.id, values)
+        self._requests[request.id] = request
+        self._total_tokens += tokens
+        self._same_skills[request.skills].append(request.id)
+
+    def plant(self, planted: int, question: int, answer: int) -> None:
+        """A planted wrong answer: the question of one exercise with the answer of another."""
+        columns = self._columns
+        answer_tokens = int(columns["tokens"][answer] - columns["prompt_tokens"][answer])
+        values = {name: int(columns[name][question]) for name in ("segment", "row", "prompt_tokens")}
+        values |= {"tokens": values["prompt_tokens"] + answer_tokens, "answer_of": answer}
+        values |= {"loss_tokens": values["tokens"] - max(1, values["prompt_tokens"])}
+        self._set(planted, values)
+        self.planted[planted] = (question, answer)
+
+    def planted_pairs(self) -> list[tuple[int, int, int]]:
+        """(planted id, whose question, whose answer)."""
+        return [(planted, *pair) for planted, pair in self.planted.items()]
+
+    def wrong_answer_for(self, question: int, rng: np.random.Generator, row_tokens: int) -> int | None:
+        """An exercise of the same skills with another final answer, short enough to fit; None when there is none."""
+        hashes = self._columns["answer_hash"]
+        candidates = self._same_skills[self._requests[question].skills]
+        for _ in range(8):
+            other = candidates[int(rng.integers(len(candidates)))]
+            answer_tokens = self._columns["tokens"][other] - self._columns["prompt_tokens"][other]
+            fits = self._columns["prompt_tokens"][question] + answer_tokens <= row_tokens
+            if hashes[other] != hashes[question] and fits:
+                return other
+        return None
+
+    def item(self, exercise: int, visit: int, weight: float) -> PackedItem:
+        """The exercise as part of a packed row."""
+        columns = self._columns
+        prompt = TextRef(segment=int(columns["segment"][exercise]), row=int(columns["row"][exercise]))
+        source = int(columns["answer_of"][exercise])
+        answer = TextRef(segment=int(columns["segment"][source]), row=int(columns["row"][source]))
+        return PackedItem(
+            exercise=exercise,
+            prompt=prompt,
+            answer=answer,
+            tokens=int(columns["tokens"][exercise]),
+            loss_tokens=int(columns["loss_tokens"][exercise]),
+            visit=visit,
+            weight=weight,
+        )
+
+    def ref(self, exercise: int) -> TextRef:
+        columns = self._columns
+        return TextRef(segment=int(columns["segment"][exercise]), row=int(columns["row"][exercise]))
+
+    def _set(self, exercise: int, values: dict[str, int]) -> None:
+        while exercise >= len(self._columns["tokens"]):
+            for name, column in self._columns.items():
+                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
+        for name, value in values.items():
+            self._columns[name][exercise] = value
+
+
+def trainable(kind: Kind) -> bool:
+    """Whether a written item of this kind enters the exercise table."""
+    return kind not in (Kind.PREREQUISITES, Kind.TEXTBOOK)

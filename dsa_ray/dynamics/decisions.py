@@ -1,0 +1,188 @@
+"""What follows from a verdict: a pure, deterministic policy. The controller carries the decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dsa_ray.config import DynamicsConfig
+from dsa_ray.dynamics.pairing import WaitingRoom
+from dsa_ray.records import (
+    EXERCISE_KINDS,
+    Action,
+    Decision,
+    Kind,
+    Order,
+    Verdict,
+    VerdictClass,
+)
+
+_CLASS_CODES = {VerdictClass.HARD: 1, VerdictClass.EASY: 2}
+_CLASS_OF_CAUSE = {Kind.VARIANT: VerdictClass.HARD, Kind.COMPOSED: VerdictClass.EASY, Kind.HARDER: VerdictClass.EASY}
+_MOST_SKILLS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExerciseFacts:
+    """What the policy needs to know of an exercise beside its verdict."""
+
+    kind: Kind
+    skills: tuple[str, ...]
+    difficulty: int
+    parents: tuple[int, ...] = ()
+    """Its lineage; the rules here do not depend on it."""
+    dropped_share: float = 0.0
+    """Share of all exercises that would be dropped if this one were, this one included."""
+
+
+class Policy:
+    """The consequences of verdicts, after DSA's figure: filter out, augment, compose and down-weight.
+
+    - erroneous: dropped, unless `drop_cap` is reached. In a stream the cap takes them as they come, not the highest
+      mean first. What is dropped stays dropped.
+    - hard: `variants` new exercises of the same skills and difficulty.
+    - easy: `easy_weight`, and composed with the longest-waiting easy one of different skills. If only one of the very
+      same skills waits, a harder one of its own is ordered instead; else it waits for a partner.
+    - ambiguous: kept.
+
+    Variants per hard one, weights, pairing and `harder` are ours; the actions are the paper's.
+
+    An exercise orders children once per class, and once per (exercise, cycle): a verdict that is derived again after
+    `void_after` orders nothing that was ordered already.
+    """
+
+    def __init__(self, config: DynamicsConfig) -> None:
+        self._config = config
+        self._ordered_cycles: set[tuple[int, int]] = set()
+        self._ordered_classes: set[tuple[int, VerdictClass]] = set()
+        self._dropped: dict[int, int] = {}  # exercise -> step of the verdict
+        self._waiting = WaitingRoom()
+
+    @property
+    def waiting(self) -> int:
+        """Easy exercises without a partner."""
+        return len(self._waiting)
+
+    def decide(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        """The consequence of one verdict; call once per verdict, in the order in which they are given.
+
+        Raises:
+            ValueError: the facts are not those of an exercise.
+        """
+        if facts.kind not in EXERCISE_KINDS or not facts.skills:
+            raise ValueError(f"exercise {verdict.exercise}: a {facts.kind} of skills {facts.skills} has no verdict")
+        if verdict.exercise in self._dropped:
+            return _decision(verdict, (Action.DROP,), 0.0, reason="dropped_before")
+        if verdict.verdict is VerdictClass.EASY:
+            return self._easy(verdict, facts)
+        self._waiting.remove(verdict.exercise)
+        if verdict.verdict is VerdictClass.ERRONEOUS:
+            return self._erroneous(verdict, facts)
+        if verdict.verdict is VerdictClass.HARD:
+            return self._hard(verdict, facts)
+        return _decision(verdict, (Action.KEEP,), 1.0)
+
+    def remember(self, cause: tuple[int, int], kind: Kind, parents: tuple[int, ...]) -> None:
+        """Take note of a child ordered in a past that this state does not know: a request read back from the journal.
+
+        Args:
+            cause: (exercise, cycle) of the verdict that ordered it.
+        """
+        ordered_class = _CLASS_OF_CAUSE[kind]
+        self._mark_ordered(cause, ordered_class)
+        for parent in parents:
+            self._ordered_classes.add((parent, ordered_class))
+            self._waiting.remove(parent)
+
+    def void_after(self, step: int) -> None:
+        """Forget who was dropped or began to wait by a verdict of a later step. What was ordered stays ordered."""
+        self._dropped = {exercise: dropped for exercise, dropped in self._dropped.items() if dropped <= step}
+        self._waiting.void_after(step)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything, as numpy arrays (no pickled objects)."""
+        classes = sorted((exercise, _CLASS_CODES[verdict]) for exercise, verdict in self._ordered_classes)
+        return {
+            "ordered_cycles": np.array(sorted(self._ordered_cycles), "i8").reshape(-1, 2),
+            "ordered_classes": np.array(classes, "i8").reshape(-1, 2),
+            "dropped": np.array(list(self._dropped.items()), "i8").reshape(-1, 2),
+            **self._waiting.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Replace everything by what `state_dict` gave."""
+        class_of = {code: verdict for verdict, code in _CLASS_CODES.items()}
+        self._ordered_cycles = {(exercise, cycle) for exercise, cycle in state["ordered_cycles"].tolist()}
+        self._ordered_classes = {(exercise, class_of[code]) for exercise, code in state["ordered_classes"].tolist()}
+        self._dropped = dict(state["dropped"].tolist())
+        self._waiting.load_state_dict(state)
+
+    def _erroneous(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        if facts.dropped_share > self._config.drop_cap:
+            reason = f"drop_cap: {facts.dropped_share:.4f} dropped would be more than {self._config.drop_cap}"
+            return _decision(verdict, (Action.KEEP,), 1.0, reason=reason)
+        self._dropped[verdict.exercise] = verdict.step
+        return _decision(verdict, (Action.DROP,), 0.0)
+
+    def _hard(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        if self._has_ordered(verdict):
+            return _decision(verdict, (Action.KEEP,), 1.0, reason="ordered_before")
+        if not self._config.variants:
+            return _decision(verdict, (Action.KEEP,), 1.0, reason="no_variants")
+        self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.HARD)
+        order = Order(kind=Kind.VARIANT, skills=facts.skills, difficulty=facts.difficulty, parents=(verdict.exercise,))
+        return replace(_decision(verdict, (Action.AUGMENT,), 1.0), orders=(order,) * self._config.variants)
+
+    def _easy(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        lighter = _decision(verdict, (Action.DOWN_WEIGHT,), self._config.easy_weight)
+        if self._has_ordered(verdict):
+            return replace(lighter, reason="ordered_before")
+        if verdict.exercise in self._waiting:
+            return replace(lighter, reason="waiting")
+        order = self._compose(verdict.exercise, facts) or self._harder(verdict.exercise, facts)
+        if order is None:
+            self._waiting.add(verdict.exercise, facts.skills, facts.difficulty, verdict.step)
+            return replace(lighter, reason="waiting")
+        self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.EASY)
+        for parent in order.parents:
+            self._ordered_classes.add((parent, VerdictClass.EASY))
+        return replace(lighter, actions=(Action.DOWN_WEIGHT, Action.COMPOSE), orders=(order,))
+
+    def _compose(self, exercise: int, facts: ExerciseFacts) -> Order | None:
+        partner = self._waiting.take_different(facts.skills)
+        if partner is None:
+            return None
+        return Order(
+            kind=Kind.COMPOSED,
+            skills=_union(partner.skills, facts.skills),
+            difficulty=min(max(partner.difficulty, facts.difficulty) + 1, self._config.max_difficulty),
+            parents=(partner.exercise, exercise),
+        )
+
+    def _harder(self, exercise: int, facts: ExerciseFacts) -> Order | None:
+        if facts.difficulty >= self._config.max_difficulty or not self._waiting.has_same(facts.skills):
+            return None
+        return Order(kind=Kind.HARDER, skills=facts.skills, difficulty=facts.difficulty + 1, parents=(exercise,))
+
+    def _has_ordered(self, verdict: Verdict) -> bool:
+        return (verdict.exercise, verdict.cycle) in self._ordered_cycles or (
+            verdict.exercise,
+            verdict.verdict,
+        ) in self._ordered_classes
+
+    def _mark_ordered(self, cause: tuple[int, int], ordered_class: VerdictClass) -> None:
+        self._ordered_cycles.add(cause)
+        self._ordered_classes.add((cause[0], ordered_class))
+
+
+def _decision(verdict: Verdict, actions: tuple[Action, ...], weight: float, reason: str = "") -> Decision:
+    return Decision(exercise=verdict.exercise, cycle=verdict.cycle, actions=actions, weight=weight, reason=reason)
+
+
+def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """Skills of both in order, at most three; a cut keeps one that only the second has."""
+    new = [skill for skill in dict.fromkeys(second) if skill not in first]
+    kept = list(dict.fromkeys(first))[: max(_MOST_SKILLS - len(new), _MOST_SKILLS - 1)]
+    return tuple(kept + new)[:_MOST_SKILLS]

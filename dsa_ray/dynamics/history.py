@@ -1,0 +1,301 @@
+"""Per-visit losses of every exercise, compared within their time.
+
+An exercise's loss counts as its residual against its *cohort*: the mean loss of all real exercises over the same steps.
+A mean over the whole run would make early exercises hard and late ones easy whatever they are, since the loss falls
+while exercises keep arriving. The residual is ours; DSA (arXiv 2412.19361) measures all exercises at the end of an
+epoch, where the question does not arise.
+
+What a cohort does not take out is the number of the visit: if the student learns by heart, a first visit among many
+third ones looks harder than one among first ones. That tilts the shares at the start of a run (simulated, with 0.1 nats
+per visit: 32 % ambiguous in the first of eight waves, 40 to 51 % later), far less than a global mean would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dsa_ray.config import DynamicsConfig
+from dsa_ray.dynamics.columns import Columns
+
+_NONE = -1
+_Pending = dict[tuple[int, int], tuple[float, int]]
+"""(exercise, visit) -> (loss, tokens)."""
+
+
+class CompletedCycle(NamedTuple):
+    """An exercise whose E visits of one cycle are all known."""
+
+    exercise: int
+    cycle: int
+    """0-based: visits cycle*E+1 .. (cycle+1)*E."""
+    mean: float
+    """Mean of the E residuals, nats."""
+    spread: float
+    """Their population standard deviation."""
+    step: int
+    """The step whose closing completed the cycle."""
+
+
+class VisitLoss(NamedTuple):
+    """One visit as it was measured."""
+
+    visit: int
+    step: int
+    loss: float
+    residual: float
+
+
+class LossHistory:
+    """Columnar record of all visits; losses become residuals when their step is closed.
+
+    Rows wait until `close_step(step)`; only then is the cohort mean taken, over the real (not planted) rows of the
+    `cohort_steps` steps up to and including this one, each example with equal weight (a token mean would call long
+    exercises easy or hard by their length). So nothing depends on the order in which ranks report. Steps close in
+    rising order; a step without exercises (textbooks) may be closed or left out.
+
+    Planted wrong answers are marked with `mark_planted`. They get residuals and cycles, but never enter a cohort mean.
+
+    Rows of one exercise are chained from the newest back, so voiding steps is an exact undo.
+    """
+
+    def __init__(self, config: DynamicsConfig) -> None:
+        self._visits_per_cycle = config.visits
+        self._cohort_steps = config.cohort_steps
+        self.closed = 0
+        """The newest closed step."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._slot_of: dict[int, int] = {}
+        self._slots = Columns(exercise="i8", newest="i8", planted="?")
+        self._rows = Columns(slot="i8", step="i4", visit="i4", loss="f8", tokens="i4", residual="f8", older="i8")
+        self._cohorts = Columns(step="i4", total="f8", count="i8", mean="f8")
+        self._pending: dict[int, _Pending] = {}
+        self._completed: list[CompletedCycle] = []
+
+    def mark_planted(self, exercises: Iterable[int]) -> None:
+        """Declare ids to be planted wrong answers, before a step with their losses is closed. Idempotent.
+
+        Raises:
+            ValueError: an id has counted as a real exercise already.
+        """
+        slots = self._slots_for(list(exercises))
+        fresh = slots[~self._slots["planted"][slots]]
+        counted = fresh[self._slots["newest"][fresh] != _NONE]
+        if counted.size:
+            raise ValueError(
+                f"exercise {self._slots['exercise'][counted[0]]} cannot be planted: it has counted as real"
+            )
+        self._slots["planted"][slots] = True
+
+    def is_planted(self, exercise: int) -> bool:
+        slot = self._slot_of.get(exercise)
+        return slot is not None and bool(self._slots["planted"][slot])
+
+    def observe(
+        self, step: int, ids: Sequence[int], visits: Sequence[int], losses: Sequence[float], tokens: Sequence[int]
+    ) -> None:
+        """Take the losses (nats per answer token) that one rank measured at `step`. A repeated report changes nothing.
+
+        Args:
+            visits: 1-based visit of each exercise.
+            tokens: answer tokens of each exercise, at least 1.
+
+        Raises:
+            ValueError: a loss that is not finite, a visit below 1, no tokens, a new row for a closed step, or a visit
+                that was reported before with another step or loss. Then no row of the call is taken.
+        """
+        rows = list(zip(np.asarray(ids).tolist(), np.asarray(visits).tolist(), strict=True))
+        values = list(zip(np.asarray(losses, "f8").tolist(), np.asarray(tokens).tolist(), strict=True))
+        fresh: _Pending = {}
+        known = self._closed_steps_of(rows)
+        for row, value, known_step in zip(rows, values, known, strict=True):
+            _check_row(row, value)
+            if known_step != _NONE:
+                self._check_repeated(row, step, known_step, value[0])
+            elif step <= self.closed:
+                raise ValueError(f"exercise {row[0]} visit {row[1]}: step {step} is closed, no row can be added to it")
+            elif fresh.setdefault(row, value) != value:
+                raise ValueError(f"exercise {row[0]} visit {row[1]}: two losses in one report of step {step}")
+        for other, pending in self._pending.items():
+            for row in fresh.keys() & pending.keys():
+                if other != step or pending[row] != fresh[row]:
+                    raise ValueError(f"exercise {row[0]} visit {row[1]}: reported for step {other}, then for {step}")
+        if fresh:
+            self._pending.setdefault(step, {}).update(fresh)
+
+    def close_step(self, step: int) -> None:
+        """Say that every rank has reported `step`: its rows get residuals, cycles may complete. Idempotent.
+
+        Raises:
+            ValueError: an earlier step holds rows and is not closed.
+        """
+        if step <= self.closed:
+            return
+        if early := [other for other in self._pending if other < step]:
+            raise ValueError(f"step {min(early)} holds losses and must be closed before step {step}")
+        pending = self._pending.pop(step, None)
+        self.closed = step
+        if pending:
+            first = self._append(step, pending)
+            self._complete(first)
+
+    def completed(self) -> list[CompletedCycle]:
+        """Cycles completed since the last call, planted ones included, by step, exercise, cycle; each given once."""
+        given, self._completed = self._completed, []
+        return given
+
+    def losses_of(self, exercise: int) -> list[VisitLoss]:
+        """All visits of an exercise at closed steps, oldest first; empty for an unknown one."""
+        visits = []
+        row = self._slots["newest"][self._slot_of[exercise]] if exercise in self._slot_of else _NONE
+        while row != _NONE:
+            visit, step, loss, residual = (self._rows[name][row] for name in ("visit", "step", "loss", "residual"))
+            visits.append(VisitLoss(int(visit), int(step), float(loss), float(residual)))
+            row = self._rows["older"][row]
+        return visits[::-1]
+
+    def void_after(self, step: int) -> None:
+        """Forget every loss of later steps, as if they had never been trained; planted marks stay."""
+        first = int(np.searchsorted(self._rows["step"], step, side="right"))
+        # Newest first, so that an exercise voided several times ends at its last remaining row.
+        self._slots["newest"][self._rows["slot"][first:][::-1]] = self._rows["older"][first:][::-1]
+        self._rows.truncate(first)
+        self._cohorts.truncate(int(np.searchsorted(self._cohorts["step"], step, side="right")))
+        self._completed = [cycle for cycle in self._completed if cycle.step <= step]
+        self._pending = {other: rows for other, rows in self._pending.items() if other <= step}
+        self.closed = min(self.closed, step)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything, as numpy arrays (no pickled objects)."""
+        pending = [(step, *row, *value) for step, rows in self._pending.items() for row, value in rows.items()]
+        waiting = Columns(step="i4", exercise="i8", visit="i4", loss="f8", tokens="i4")
+        cycles = Columns(exercise="i8", cycle="i4", mean="f8", spread="f8", step="i4")
+        _append_tuples(waiting, ("step", "exercise", "visit", "loss", "tokens"), pending)
+        _append_tuples(cycles, CompletedCycle._fields, self._completed)
+        return {
+            "closed": np.array(self.closed),
+            **self._slots.state_dict("slots"),
+            **self._rows.state_dict("rows"),
+            **self._cohorts.state_dict("cohorts"),
+            **waiting.state_dict("pending"),
+            **cycles.state_dict("completed"),
+        }
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Replace everything by what `state_dict` gave."""
+        self._reset()
+        self.closed = int(state["closed"])
+        self._slots.load_state_dict(state, "slots")
+        self._rows.load_state_dict(state, "rows")
+        self._cohorts.load_state_dict(state, "cohorts")
+        exercises = self._slots["exercise"].tolist()
+        self._slot_of = dict(zip(exercises, range(len(exercises)), strict=True))
+        names = ("step", "exercise", "visit", "loss", "tokens")
+        for step, exercise, visit, loss, tokens in zip(*(state[f"pending.{n}"].tolist() for n in names), strict=True):
+            self._pending.setdefault(step, {})[exercise, visit] = (loss, tokens)
+        columns = (state[f"completed.{name}"].tolist() for name in CompletedCycle._fields)
+        self._completed = [CompletedCycle(*values) for values in zip(*columns, strict=True)]
+
+    def _slots_for(self, exercises: list[int]) -> np.ndarray:
+        """Slots of exercises, new ones made where needed."""
+        unknown = [exercise for exercise in dict.fromkeys(exercises) if exercise not in self._slot_of]
+        if unknown:
+            self._slot_of.update(zip(unknown, range(len(self._slots), len(self._slots) + len(unknown)), strict=True))
+            self._slots.append(exercise=np.array(unknown, "i8"), newest=_NONE, planted=False)
+        return np.array([self._slot_of[exercise] for exercise in exercises], "i8")
+
+    def _closed_steps_of(self, rows: list[tuple[int, int]]) -> list[int]:
+        """The closed step at which each (exercise, visit) was measured, or -1."""
+        slots = np.array([self._slot_of.get(exercise, _NONE) for exercise, _ in rows], "i8")
+        visits = np.array([visit for _, visit in rows], "i8")
+        found = np.full(len(rows), _NONE, "i8")
+        at = np.flatnonzero(slots != _NONE)
+        row = self._slots["newest"][slots[at]]
+        while (alive := row != _NONE).any():
+            at, row = at[alive], row[alive]
+            same = self._rows["visit"][row] == visits[at]
+            found[at[same]] = self._rows["step"][row[same]]
+            row = self._rows["older"][row]
+        return found.tolist()
+
+    def _check_repeated(self, row: tuple[int, int], step: int, known_step: int, loss: float) -> None:
+        measured = next(visit for visit in self.losses_of(row[0]) if visit.visit == row[1])
+        if known_step != step or measured.loss != loss:
+            raise ValueError(
+                f"exercise {row[0]} visit {row[1]}: loss {measured.loss} at step {known_step} is recorded, "
+                f"now {loss} at step {step}"
+            )
+
+    def _append(self, step: int, pending: _Pending) -> int:
+        """Add the rows of a step in canonical order; returns the first row's index."""
+        keys = sorted(pending)
+        first = len(self._rows)
+        slots = self._slots_for([exercise for exercise, _ in keys])
+        losses = np.array([pending[key][0] for key in keys])
+        rows = np.arange(first, first + len(keys))
+        same_as_before = np.concatenate(([False], slots[1:] == slots[:-1]))
+        older = np.where(same_as_before, rows - 1, self._slots["newest"][slots])
+        self._slots["newest"][slots] = rows  # the last of an exercise's rows wins
+        self._rows.append(
+            slot=slots,
+            step=step,
+            visit=np.array([visit for _, visit in keys]),
+            loss=losses,
+            tokens=np.array([pending[key][1] for key in keys]),
+            residual=losses - self._cohort_mean(step, losses[~self._slots["planted"][slots]]),
+            older=older,
+        )
+        return first
+
+    def _cohort_mean(self, step: int, losses: np.ndarray) -> float:
+        """Mean over the real rows of the window that ends here; sums are exactly rounded, so order is of no matter."""
+        self._cohorts.append(step=step, total=math.fsum(losses.tolist()), count=len(losses), mean=math.nan)
+        start = int(np.searchsorted(self._cohorts["step"], step - self._cohort_steps, side="right"))
+        count = int(self._cohorts["count"][start:].sum())
+        if count:
+            mean = math.fsum(self._cohorts["total"][start:].tolist()) / count
+        else:  # only planted rows in the window: the last mean known before, if any
+            mean = float(self._cohorts["mean"][-2]) if len(self._cohorts) > 1 else math.nan
+        self._cohorts["mean"][-1] = mean
+        return mean
+
+    def _complete(self, first: int) -> None:
+        """Find cycles that the rows from `first` on complete, each by walking back its exercise's chain."""
+        size = self._visits_per_cycle
+        cycle_of = (self._rows["visit"][first:] - 1) // size
+        residuals = np.empty((len(cycle_of), size))
+        residuals[:, 0] = self._rows["residual"][first:]
+        found = np.ones(len(cycle_of), "i8")
+        at, row = np.arange(len(cycle_of)), self._rows["older"][first:]
+        while (alive := row != _NONE).any():
+            at, row = at[alive], row[alive]
+            same = (self._rows["visit"][row] - 1) // size == cycle_of[at]
+            residuals[at[same], found[at[same]]] = self._rows["residual"][row[same]]
+            found[at[same]] += 1
+            row = self._rows["older"][row]
+        done = np.flatnonzero(found == size)
+        if not done.size:
+            return
+        exercises = self._slots["exercise"][self._rows["slot"][first + done]]
+        columns = (exercises, cycle_of[done], residuals[done].mean(axis=1), residuals[done].std(axis=1))
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        self._completed += [CompletedCycle(*row, self.closed) for row in rows]
+
+
+def _check_row(row: tuple[int, int], value: tuple[float, int]) -> None:
+    exercise, visit = row
+    loss, tokens = value
+    if not math.isfinite(loss):
+        raise ValueError(f"exercise {exercise} visit {visit}: loss {loss} is not finite")
+    if visit < 1 or tokens < 1:
+        raise ValueError(f"exercise {exercise} visit {visit}, {tokens} tokens: visits and tokens count from 1")
+
+
+def _append_tuples(columns: Columns, names: Sequence[str], rows: Sequence[tuple]) -> None:
+    if rows:
+        columns.append(**{name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})

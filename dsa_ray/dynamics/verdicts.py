@@ -1,0 +1,135 @@
+"""The class of an exercise after one cycle of visits.
+
+The order of tests on the mean loss L and its spread sigma over E visits:
+
+1. erroneous       L >= L_b        and  sigma <= sigma_b
+2. easy_to_learn   L <  L_average  and  sigma <  sigma_average
+3. hard_to_learn   L >= L_average  and  sigma <  sigma_average
+4. ambiguous       otherwise
+
+From DSA (arXiv 2412.19361) come the four classes, the quantities and the baseline of constructed wrong answers. Its
+inequalities were not published where we could read them: those above are ours, after the regions of Dataset
+Cartography (arXiv 2009.10795). Ours too: L and sigma are taken on cohort residuals, the averages run over a window,
+burn-in, and the two guards of the error test.
+
+What to expect with E = 3. sigma of three values is noisy (its standard error is about 0.4 sigma), so `sigma <
+sigma_average` passes roughly half of the exercises of any kind, and roughly half are ambiguous: the spread test is a
+weak filter, not a measurement. L_b and sigma_b are means over the planted: real errors that behave exactly like the
+planted pass `L >= L_b` and `sigma <= sigma_b` about half of the time each, so one cycle finds a quarter to a half of
+them, whatever the margin. The rule buys precision, not recall. Simulated (2,400 exercises, wrong ones 2 to 20 % and
+rising to 0.9 nats above the right ones): precision 0.67 to 0.99, recall 0.27 to 0.5, under 1 % called erroneous where
+nothing is wrong, nothing where a third or more is. L_b is one number for all skills: right exercises of a skill that is
+much harder than the rest can pass for errors, and the guards and `drop_cap` only bound how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from dsa_ray.config import DynamicsConfig
+from dsa_ray.dynamics.baselines import Baselines, Levels, planted_window
+from dsa_ray.dynamics.history import CompletedCycle
+from dsa_ray.records import Verdict, VerdictClass
+
+_PLANTED_NEEDED = 16
+"""Planted cycles below which L_b is not believed: its standard error is then a quarter of the planted deviation."""
+
+
+def judge(mean: float, spread: float, baselines: Levels, config: DynamicsConfig) -> tuple[VerdictClass, str]:
+    """Class of a cycle with this mean and spread of residuals, and the reason with its numbers.
+
+    The reason begins with a code: `burn_in`, `erroneous`, `easy`, `hard` or `ambiguous`. Where the error test was not
+    made, it ends in the code of the guard that held it back (see `error_test_guard`).
+    """
+    needed = max(1, config.burn_in_verdicts)
+    if baselines.cycles < needed:
+        return VerdictClass.AMBIGUOUS, f"burn_in: {baselines.cycles} of {needed} cycles"
+    guard = error_test_guard(baselines, config)
+    if not guard and mean >= baselines.planted_loss and spread <= baselines.planted_spread:
+        return VerdictClass.ERRONEOUS, (
+            f"erroneous: mean {mean:.4f} >= L_b {baselines.planted_loss:.4f}, "
+            f"spread {spread:.4f} <= sigma_b {baselines.planted_spread:.4f}"
+        )
+    verdict, reason = _by_averages(mean, spread, baselines)
+    return verdict, f"{reason}; no error test: {guard}" if guard else reason
+
+
+def error_test_guard(baselines: Levels, config: DynamicsConfig) -> str:
+    """Why the error test cannot be made now; empty when it can.
+
+    - `planted_few`: fewer than 16 planted cycles (or fewer than the planted window holds, where that is smaller).
+    - `planted_close`: L_b is not above L_average by more than sigma_average and by more than the standard deviation of
+      real means. Early on everything is equally unknown, wrong answers look like right ones, and `L >= L_b` would hold
+      for half of the data. One standard deviation leaves at most about a sixth above L_b, of which the spread test
+      takes about half; with half of the data wrong, no L_b can pass, and nothing is dropped.
+    """
+    needed = min(_PLANTED_NEEDED, planted_window(config))
+    if baselines.planted_cycles < needed:
+        return f"planted_few ({baselines.planted_cycles} of {needed})"
+    margin = max(baselines.average_spread, baselines.deviation)
+    if not baselines.planted_loss - baselines.average_loss > margin:
+        return (
+            f"planted_close (L_b {baselines.planted_loss:.4f}, L_average {baselines.average_loss:.4f} + {margin:.4f})"
+        )
+    return ""
+
+
+def _by_averages(mean: float, spread: float, baselines: Levels) -> tuple[VerdictClass, str]:
+    if not spread < baselines.average_spread:
+        return VerdictClass.AMBIGUOUS, f"ambiguous: spread {spread:.4f} >= sigma_average {baselines.average_spread:.4f}"
+    steady = f"spread {spread:.4f} < sigma_average {baselines.average_spread:.4f}"
+    if mean < baselines.average_loss:
+        return VerdictClass.EASY, f"easy: mean {mean:.4f} < L_average {baselines.average_loss:.4f}, {steady}"
+    return VerdictClass.HARD, f"hard: mean {mean:.4f} >= L_average {baselines.average_loss:.4f}, {steady}"
+
+
+class Judge:
+    """Running baselines and the verdicts they give. All cycles of a step enter the baselines before any is judged."""
+
+    def __init__(self, config: DynamicsConfig) -> None:
+        self._config = config
+        self.baselines = Baselines(config)
+
+    def verdicts(self, cycles: Sequence[CompletedCycle], is_planted: Callable[[int], bool]) -> list[Verdict]:
+        """Verdicts of the real ones among `cycles` (as `LossHistory.completed` gives them); planted ones set L_b."""
+        found = []
+        for step, group in groupby(cycles, key=lambda cycle: cycle.step):
+            found += self._verdicts_of_step(step, list(group), is_planted)
+        return found
+
+    def void_after(self, step: int) -> None:
+        """Forget what later steps brought to the baselines."""
+        self.baselines.void_after(step)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return self.baselines.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        self.baselines.load_state_dict(state)
+
+    def _verdicts_of_step(
+        self, step: int, cycles: list[CompletedCycle], is_planted: Callable[[int], bool]
+    ) -> list[Verdict]:
+        planted = [cycle for cycle in cycles if is_planted(cycle.exercise)]
+        real = [cycle for cycle in cycles if not is_planted(cycle.exercise)]
+        for group, flag in ((planted, True), (real, False)):
+            self.baselines.add(step, [c.mean for c in group], [c.spread for c in group], planted=flag)
+        if not real:
+            return []
+        levels = self.baselines.levels()
+        return [_verdict(cycle, *judge(cycle.mean, cycle.spread, levels, self._config)) for cycle in real]
+
+
+def _verdict(cycle: CompletedCycle, verdict: VerdictClass, reason: str) -> Verdict:
+    return Verdict(
+        exercise=cycle.exercise,
+        cycle=cycle.cycle,
+        step=cycle.step,
+        verdict=verdict,
+        mean_loss=cycle.mean,
+        loss_spread=cycle.spread,
+        reason=reason,
+    )

@@ -1,0 +1,187 @@
+"""The distributed engine: DeepSpeed ZeRO 0 to 3 behind the same protocol as the plain torch one.
+
+The only file that imports DeepSpeed. It runs without Ray: the caller sets up torch.distributed, or, with one
+process, nobody.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from transformers import PreTrainedTokenizerBase
+
+from dsa_ray.config import TrainConfig
+from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
+from dsa_ray.training.loop import RowResult, StepResult
+from dsa_ray.training.loss import example_losses, row_loss, row_tensors
+from dsa_ray.training.optimizer import adamw
+from dsa_ray.training.student import Student, plain_weights, save_student, training_dtype
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read at DeepSpeed's import
+
+import deepspeed
+import deepspeed.ops
+from deepspeed.accelerator import get_accelerator
+from deepspeed.utils import logger as _deepspeed_logger
+
+# DeepSpeed logs to stdout by a handler of its own; standard output belongs to the caller.
+_deepspeed_logger.handlers.clear()
+_deepspeed_logger.propagate = True
+
+# At first use DeepSpeed compiles a shared-memory all-reduce for CPU (g++, ninja, tens of seconds, under a lock file
+# that hangs later runs when a build is killed). It serves inference only; training goes through gloo.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+# ZeRO 3 calls collectives by names that torch renames: one warning per call.
+warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
+
+_MAX_BUCKET = 500_000_000
+"""DeepSpeed's default bucket, elements; a small model gets buckets of its own size."""
+
+
+class DeepSpeedEngine:
+    """One rank of a ZeRO training run; every method is collective.
+
+    Args:
+        model: the student, on the host, equal on all ranks.
+        world: number of ranks; must be that of the process group.
+    """
+
+    def __init__(self, model: Student, config: TrainConfig, world: int = 1) -> None:
+        _ensure_process_group(world)
+        self._config, self._world, self._model = config, world, model
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(training_dtype(config))
+        # Before the probe: which way of isolation is fastest depends on the device.
+        model.to(get_accelerator().device_name(int(os.environ["LOCAL_RANK"])))
+        self._packed = PackedModel(model).train()
+        _check_equal_forwards(self._packed, config, world)
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        self._engine, *_ = deepspeed.initialize(
+            model=self._packed, optimizer=adamw(model, config), config=deepspeed_config(config, model.num_parameters())
+        )
+        _restore_buffers(model, buffers)
+
+    def train_row(self, row: Mapping[str, np.ndarray], *, last: bool) -> RowResult:
+        """One forward and backward; ZeRO 2 and 3 reduce the row's gradient here."""
+        tensors = row_tensors(row, self._engine.device)
+        self._engine.set_gradient_accumulation_boundary(last)
+        nll = self._engine(tensors)
+        # The denominator is that of the whole step, but DeepSpeed averages over the ranks: undo it.
+        self._engine.backward(row_loss(nll, tensors) * self._world, scale_wrt_gas=False)
+        if not last:
+            self._engine.step()  # only counts
+        return RowResult(*example_losses(nll, tensors))
+
+    def step(self, lr: float) -> StepResult:
+        """Clip and update; a step that DeepSpeed skips, for its gradient overflows, has an infinite norm."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        plain_norm = self._plain_grad_norm()
+        self._engine.step()
+        if not self._engine.was_step_applied():
+            return StepResult(grad_norm=math.inf)  # DeepSpeed skipped it, and keeps the norm of an earlier step
+        grad_norm = self._engine.get_global_grad_norm() if plain_norm is None else plain_norm
+        return StepResult(grad_norm=float(grad_norm))
+
+    def _plain_grad_norm(self) -> torch.Tensor | None:
+        """The norm where DeepSpeed keeps none: fp32 without ZeRO, whose reduced gradients lie in the parameters."""
+        if self._config.zero_stage or self._config.precision != "fp32":
+            return None
+        return torch.nn.utils.get_total_norm([p.grad for p in self._model.parameters() if p.grad is not None])
+
+    def save(self, folder: str, tag: str) -> None:
+        """Write this rank's ZeRO shards under folder/tag; rank 0 names it in folder/latest."""
+        self._engine.save_checkpoint(folder, tag=tag)
+
+    def load(self, folder: str, tag: str | None = None) -> None:
+        """Restore weights and optimizer state; the number of ranks must be that of `save`."""
+        path, _ = self._engine.load_checkpoint(folder, tag=tag)
+        if path is None:
+            raise FileNotFoundError(f"{folder}: holds no DeepSpeed checkpoint {tag or 'named by latest'}")
+
+    def export_hf(self, folder: str, tokenizer: PreTrainedTokenizerBase | None = None, *, merged: bool = False) -> None:
+        """Rank 0 writes the student in Hugging Face format, in the configured precision; all ranks call it.
+
+        LoRA writes its adapter, or with `merged` a full model.
+        """
+        parameters = list(self._model.parameters()) if self._config.zero_stage == 3 else []
+        with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
+            if torch.distributed.get_rank() == 0:
+                weights = plain_weights(self._model, training_dtype(self._config), merged=merged)
+                save_student(self._model, tokenizer, folder, weights, merged=merged)
+        torch.distributed.barrier()
+
+    def close(self) -> None:
+        """Free DeepSpeed's hooks and buffers; the model stays usable."""
+        self._engine.destroy()
+
+
+def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:
+    """DeepSpeed's configuration for a student of so many parameters; `train.deepspeed` goes over it."""
+    bucket = min(parameters, _MAX_BUCKET)
+    own: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": config.rows_per_step,
+        "gradient_clipping": config.grad_clip,
+        "bf16": {"enabled": config.precision == "bf16"},
+        "fp16": {"enabled": config.precision == "fp16"},
+        "zero_optimization": {
+            "stage": config.zero_stage,
+            "overlap_comm": torch.cuda.is_available(),
+            "contiguous_gradients": True,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+        },
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 1 << 62,
+    }
+    return _merge(own, config.deepspeed)
+
+
+def _check_equal_forwards(packed: PackedModel, config: TrainConfig, world: int) -> None:
+    """With weights spread over ranks every forward is collective, so all ranks must run equally many."""
+    if config.zero_stage == 3 and world > 1 and packed.isolation is Isolation.SEPARATE:
+        raise IsolationError(
+            f"{type(packed.model).__name__}: its packed examples can only be run one by one, "
+            "which train.zero_stage=3 cannot do with several ranks; use train.zero_stage=2"
+        )
+
+
+def _restore_buffers(model: Student, buffers: Mapping[str, torch.Tensor]) -> None:
+    """Undo DeepSpeed's cast of the buffers to 16 bits: rotary frequencies so rounded turn position 500 by a radian,
+    and what was trained would not be what transformers and vLLM load."""
+    for name, before in buffers.items():
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        module._buffers[leaf] = before.to(module._buffers[leaf].device)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.copy(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _ensure_process_group(world: int) -> None:
+    if world == 1 or not torch.cuda.is_available():
+        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it; on CPU it selects nothing
+    if not torch.distributed.is_initialized():
+        if world != 1:
+            raise RuntimeError(f"{world} ranks need a process group: set torch.distributed up before the engine")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
+    actual = torch.distributed.get_world_size()
+    if actual != world:
+        raise RuntimeError(f"the engine was told of {world} ranks, the process group has {actual}")

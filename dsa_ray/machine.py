@@ -1,0 +1,68 @@
+"""What a machine or a cluster offers, found without importing Ray or torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterShape:
+    """What a cluster offers.
+
+    Example:
+        ClusterShape(cpus=256, gpus=16, memory_gib=2000, nodes=3, node_gpus=(8, 8, 0))
+    """
+
+    cpus: float
+    gpus: int = 0
+    memory_gib: float = 0.0
+    """Of all nodes together; 0 = not known."""
+    nodes: int = 1
+    node_gpus: tuple[int, ...] = ()
+    """GPUs of each node; empty = spread evenly."""
+
+    def cards(self) -> list[int]:
+        """GPUs per node, as a list."""
+        if self.node_gpus:
+            return list(self.node_gpus)
+        each, more = divmod(self.gpus, self.nodes)
+        return [each + (1 if node < more else 0) for node in range(self.nodes)]
+
+
+def this_machine() -> ClusterShape:
+    """What this process may use of this machine: affinity and container limits count, not what is built in."""
+    gpus = _count_gpus()
+    return ClusterShape(cpus=_count_cpus(), gpus=gpus, memory_gib=_memory_gib())
+
+
+def _count_cpus() -> float:
+    cpus = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cpus
+    return cpus if quota == "max" else min(cpus, max(1.0, int(quota) / int(period)))
+
+
+def _memory_gib() -> float:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        limit = "max"
+    return min(total, int(limit) if limit != "max" else total) / 2**30
+
+
+def _count_gpus() -> int:
+    """GPUs that CUDA would show, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())

@@ -1,0 +1,268 @@
+"""A run from configuration to report: the one place that knows the order of things.
+
+    ring.start            curator, replicas, recorder, streams          graph and texts begin to be written
+      exam before         student replica, base weights                 beside the writing
+      begin_training      textbooks in graph order, then exercises      beside the writing; verdicts order children
+                          (its processes start at once; its readers wait for the first textbooks)
+    end_generation        the teacher's replicas are freed
+      exam after          student replica, trained weights
+    outcome               summary.json, tables, report.html
+
+Only the driver's loop waits for more than one thing at a time, and it looks at all of them twice a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from dsa_ray import outcome
+from dsa_ray.config import Config, ConfigError
+from dsa_ray.embedded import shipped
+from dsa_ray.embedded.exam import exam as embedded_exam
+from dsa_ray.evaluation.exam import Question, load_exam
+from dsa_ray.generation.prompts import student_messages
+from dsa_ray.live import LiveView, Status
+from dsa_ray.ring import Ring, RingBroken
+from dsa_ray.screen import quiet
+from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.watchdog import Stalled, Watchdog
+
+OK, FAILED, STALLED, INTERRUPTED = 0, 1, 3, 130
+"""Exit codes; 2 is a broken configuration, which is refused before anything starts."""
+TICK_S = 0.5
+STATUS_EVERY_S = 2.0
+TRAINED = "trained"
+"""Version name of the trained weights in the student's replica."""
+
+
+@dataclass(slots=True)
+class Exam:
+    """The held-out questions and what the student answered, before and after."""
+
+    questions: list[Question]
+    answers: dict[str, list[str]] = field(default_factory=dict)
+    pending: ray.ObjectRef | None = None
+
+    def messages(self) -> list[list[dict[str, str]]]:
+        return [student_messages(question.question) for question in self.questions]
+
+    def collect(self, when: str) -> bool:
+        """Take the answers if they are there. Returns whether this sitting is over."""
+        if self.pending is not None and ray.wait([self.pending], timeout=0)[0]:
+            self.answers[when] = ray.get(self.pending)
+            self.pending = None
+        return when in self.answers
+
+
+def run(config: Config, resume: bool = False, live: bool | None = None) -> int:
+    """Carry out a run; returns its exit code. Everything that it leaves behind is in its run folder.
+
+    Args:
+        config: validated and checked (`preflight.check`).
+        resume: go on with the run of this name.
+        live: False for plain lines; otherwise the terminal decides.
+
+    Raises:
+        ConfigError: the run folder or the cluster does not allow it; nothing was started that still runs.
+    """
+    storage = config.run.storage if "://" in config.run.storage else str(Path(config.run.storage).resolve())
+    with RunFolder.create(storage, config, resume=resume) as folder:
+        log = None if "://" in folder.path else f"{folder.path}/logs/driver.log"
+        with quiet(log) as terminal:
+            console = Console(file=terminal, highlight=False)
+            with LiveView(plain=True if live is False else None, console=console) as view:
+                return _Run(config, folder, view).carry_out()
+
+
+class _Run:
+    """The driver's loop and what it has to remember."""
+
+    def __init__(self, config: Config, folder: RunFolder, view: LiveView) -> None:
+        self._config = config
+        self._folder = folder
+        self._view = view
+        self._exam = Exam(_questions(config))
+        teacher = config.teacher.model
+        served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
+        models = served, shipped.resolve(config.student.model)
+        self._ring = Ring(config, folder, models, [question.question for question in self._exam.questions])
+        self._watchdog = Watchdog(config.watch.stall_s)
+        self._clock = outcome.PhaseClock()
+        self._status: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {}
+        self._replicas: list[dict[str, Any]] = []
+        self._status_written = 0.0
+
+    def carry_out(self) -> int:
+        """The whole run, and whatever can be told of it however it ends."""
+        self._view.opening(_opening(self._config, self._folder.path, len(self._exam.questions)))
+        state, code, reason = "finished", OK, ""
+        try:
+            self._steps()
+        except ConfigError:
+            self._ring.stop()
+            self._folder.discard()
+            raise
+        except KeyboardInterrupt:
+            state, code, reason = "interrupted", INTERRUPTED, "interrupted; go on with --resume"
+        except Stalled as error:
+            state, code, reason = "failed", STALLED, str(error)
+            self._dump(reason)
+        except (RingBroken, ray.exceptions.RayError, TimeoutError) as error:
+            state, code, reason = "failed", FAILED, str(error).splitlines()[0]
+            self._dump(str(error))
+        finally:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._take_facts()
+                self._ring.stop()
+        self._clock.enter("report")
+        self._view.close([*([reason] if reason else []), *self._conclude(state)])
+        return code
+
+    def _steps(self) -> None:
+        ring, exam = self._ring, self._exam
+        self._clock.enter("start")
+        ring.start()
+        ring.start_student()
+        ring.begin_training()
+        while not (ring.training_over() and exam.collect("before")):
+            self._tick()
+            if self._status["skills"] and exam.pending is None and "before" not in exam.answers:
+                exam.questions = _of_graph(exam.questions, self._folder)
+                exam.pending = ring.ask_student(exam.messages())
+            exam.collect("before")
+        self._tick()
+        self._clock.enter("exam")
+        self._replicas = ring.replica_stats()
+        ring.end_generation()
+        ring.load_student(TRAINED)
+        exam.pending = ring.ask_student(exam.messages())
+        while not exam.collect("after"):
+            self._tick(phase="exam")
+
+    def _tick(self, phase: str | None = None) -> None:
+        """Look at everything once: parts, progress, metrics, view."""
+        time.sleep(TICK_S)
+        status = self._ring.status()
+        if status["failure"]:
+            raise RingBroken(f"the curator failed: {status['failure']}")
+        self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
+        if phase is None:
+            self._clock.enter(status["phase"])
+        self._watchdog.look(self._status)
+        self._folder.append_metrics(self._ring.metrics())
+        self._replicas = self._ring.replica_stats() or self._replicas
+        self._view.update(_view_of(self._status, self._replicas))
+        if time.monotonic() - self._status_written > STATUS_EVERY_S:
+            self._status_written = time.monotonic()
+            self._folder.write_text("status.json", json.dumps({**self._status, "time": time.time()}))
+
+    def _take_facts(self) -> None:
+        """What the curator knows, while it is still there."""
+        if ray.is_initialized() and self._status:
+            with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
+                self._folder.append_metrics(self._ring.metrics())
+                self._facts = self._ring.facts()
+
+    def _conclude(self, state: str) -> Sequence[str]:
+        return outcome.conclude(
+            outcome.Ending(
+                state=state,
+                config=self._config,
+                folder=self._folder,
+                facts=self._facts,
+                replicas=self._replicas,
+                questions=self._exam.questions,
+                answers=self._exam.answers,
+                wall_s=self._clock.seconds(),
+            )
+        )
+
+    def _dump(self, reason: str) -> None:
+        """What was known when the run failed, for whoever has to find out why."""
+        dump = {"reason": reason, "status": self._status, "replicas": self._replicas, "time": time.time()}
+        self._folder.write_text("failure.json", json.dumps(dump, indent=1, default=str))
+
+
+def _questions(config: Config) -> list[Question]:
+    if config.evaluate.exam == "embedded":
+        return embedded_exam(config.evaluate.questions_per_skill, config.run.seed)
+    return load_exam(config.evaluate.exam)
+
+
+def _of_graph(questions: list[Question], folder: RunFolder) -> list[Question]:
+    """The questions on skills of this run's graph; an exam that knows none of them is a broken configuration."""
+    skills = {node["id"] for node in json.loads(folder.read_text("graph.json"))["nodes"]}
+    chosen = [question for question in questions if question.skill in skills]
+    if not chosen:
+        raise ConfigError("evaluate.exam: no question belongs to a skill of the graph; give an exam for this target")
+    return chosen
+
+
+def _opening(config: Config, path: str, questions: int) -> list[str]:
+    return [
+        f"dsa_ray teaches {config.graph.target!r} to {config.student.model}",
+        f"  1  the teacher ({config.teacher.model}, {config.generate.replicas} vLLM replica"
+        f"{'s' if config.generate.replicas > 1 else ''}) draws the skill graph and writes textbooks and exercises",
+        f"  2  the student sits an exam, reads the textbooks, is tuned on exercises for {config.train.steps} steps "
+        f"({config.train.ranks} DeepSpeed rank{'s' if config.train.ranks > 1 else ''}, ZeRO-{config.train.zero_stage})",
+        "  3  how each exercise is learned decides what is dropped, down-weighted, or written harder, meanwhile",
+        "  4  the student sits the exam again, and you get report.html",
+        f"  run folder {path}",
+        "",
+    ]
+
+
+def _view_of(status: Mapping[str, Any], replicas: Sequence[Mapping[str, Any]]) -> Status:
+    """The live view's figures."""
+    train = status.get("train", {})
+    phase, done, total, unit = _progress(status)
+    view: Status = {
+        "phase": phase,
+        "done": done,
+        "total": total,
+        "unit": unit,
+        "written": status["written"],
+        "rejected": status["rejected"],
+        "children": {kind: counts["written"] for kind, counts in status["children"].items()},
+        "verdicts": status["verdicts"],
+        "queues": {
+            "requests": status["queue_depth"],
+            "in flight": status["outstanding"],
+            "unvisited": status["unvisited"],
+            "rows": status["open_rows"],
+        },
+        "restarts": max(0, status["attempt"] - 1),
+    }
+    if train:
+        view |= {"loss": train["loss"], "train_tokens_per_s": train["tokens_per_s"]}
+        view |= {"train_idle_ratio": train["idle_ratio"]}
+    if replicas:
+        view["generate_tokens_per_s"] = sum(stats["tokens_per_s"] for stats in replicas)
+        view["generate_idle_ratio"] = sum(stats["idle_ratio"] for stats in replicas) / len(replicas)
+    return view
+
+
+def _progress(status: Mapping[str, Any]) -> tuple[str, int, int, str]:
+    """Phase as the view names it, and how far it is."""
+    step, first = status["step"], status["textbook_steps"]
+    match status["phase"]:
+        case "graph":
+            return "graph", status["skills"], 0, "skills"
+        case "writing":
+            return "textbooks", status["textbooks"], status["textbooks_wanted"], "textbooks"
+        case "textbooks":
+            return "pre-training", step, first, "steps"
+        case "exercises":
+            return "exercises", step - first, status["steps"] - first, "steps"
+        case other:
+            return other, 0, 0, ""

@@ -1,0 +1,1 @@
+"""What a run says of itself at its end: `summary` for machines, `html` for people."""

@@ -1,0 +1,263 @@
+"""The ring on Ray: every actor of a run, placed by one plan, and what the driver asks of them.
+
+       requests                                              written / rejected
+  +--> replicas (pull, N requests in flight each) ==generation stream: checks, tokens==> recorder --+
+  |                                                                                                  v
+curator  (one async actor: graph, exercise table, loss histories, verdicts, ledger; numbers, never text)
+  |                                                                                                  ^
+  +--> leases of packed rows ==training stream, one reader per rank==> DeepSpeed ranks ---- losses --+
+
+   who        consumes               produces               waits for            its deadline
+   replica    assignments            completions            the curator, engine  watch.hang_s, request_timeout_s
+   recorder   generation stream      journal segments       completions          ends with generation
+   reader     row plans              tensors                something to train   watch.stall_s
+   rank       tensors                losses                 rows, other ranks    Ray Train, watch.stall_s
+   driver     status                 view, metrics, end     all of them          watch.stall_s (watchdog)
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.recorder_actor import RecorderActor
+from dsa_ray.actors.replica import student_teacher
+from dsa_ray.actors.replica_actor import ReplicaActor
+from dsa_ray.actors.trainer import TrainerActor, TrainerShares
+from dsa_ray.config import Config, ConfigError
+from dsa_ray.generation.checks import make_examiner
+from dsa_ray.machine import ClusterShape
+from dsa_ray.placement import Placement, plan
+from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.streams.generation import StreamPlan
+
+REPLY_S = 60.0
+"""An actor answers a question about its state within this, or it is gone."""
+
+
+class RingBroken(Exception):
+    """A part of the ring ended that should not have: one line that names it."""
+
+
+class Ring:
+    """The actors of one run. `start`, then poll `status`; `stop` ends everything that was started here.
+
+    Args:
+        config: the run's configuration.
+        run: its folder.
+        models: folders or names of the teacher's and the student's model.
+        held_out: exam questions, which no written exercise may contain.
+    """
+
+    def __init__(self, config: Config, run: RunFolder, models: tuple[str, str], held_out: Sequence[str]) -> None:
+        self._config = config
+        self._run = run
+        self._teacher_model, self._student_model = models
+        self._held_out = tuple(held_out)
+        self._fit: ray.ObjectRef | None = None
+        self._recording: ray.ObjectRef | None = None
+        self._replicas: list[ActorHandle] = []
+        self._trainer: ActorHandle | None = None
+
+    def start(self) -> Placement:
+        """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
+        config = self._config
+        _connect(config)
+        self._placement = placement = plan(config, _cluster_shape())
+        plain = config.model_dump(mode="json")
+        self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
+            plain, self._run.path
+        )
+        ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
+        share = placement["teacher"]
+        self._replicas = [
+            ReplicaActor.options(
+                name=self._name(f"teacher-{index}"),
+                num_cpus=share.cpus,
+                num_gpus=share.gpus,
+                max_restarts=-1,
+            ).remote(
+                f"teacher-{index}",
+                config,
+                self._teacher_model,
+                self._curator,
+                self._run.journal,
+                (share.gpus, share.threads),
+            )
+            for index in range(share.count)
+        ]
+        self._starting = [replica.start.remote() for replica in self._replicas]
+        self._recording = self._start_recorder()
+        return placement
+
+    def status(self) -> dict[str, Any]:
+        """The curator's status. Raises `RingBroken` when a part has ended that should not have."""
+        self._check_parts()
+        return ray.get(self._curator.status.remote(), timeout=REPLY_S)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return ray.get(self._curator.drain_metrics.remote(), timeout=REPLY_S)
+
+    def facts(self) -> dict[str, Any]:
+        return ray.get(self._curator.facts.remote(), timeout=REPLY_S)
+
+    def replica_stats(self) -> list[dict[str, Any]]:
+        """Figures of the teacher replicas that answer at once; one that starts or restarts is left out."""
+        calls = [replica.stats.remote() for replica in self._replicas]
+        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1.0)
+        return [stats for call in ready if (stats := _value(call)) is not None]
+
+    def start_student(self) -> None:
+        """Start the replica that sits the exam, on the base student's weights."""
+        share = self._placement["student"]
+        exam = self._config.model_copy(update={"teacher": student_teacher(self._config)})
+        self._student = ReplicaActor.options(
+            name=self._name("student"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
+        ).remote("student", exam, self._student_model, None, None, (share.gpus, share.threads))
+        self._starting.append(self._student.start.remote())
+
+    def ask_student(self, messages: Sequence[Any]) -> ray.ObjectRef:
+        """Put questions to the student's replica, greedily; a reference to the list of answers."""
+        return self._student.ask.remote(messages, self._config.evaluate.max_tokens, 0.0)
+
+    def load_student(self, version: str) -> None:
+        """Let the student's replica take up the trained weights from the run folder."""
+        call = self._student.load_weights.remote(self._run.student, version)
+        ray.get(call, timeout=self._config.watch.engine_start_s)
+
+    def begin_training(self) -> None:
+        """Start the trainer, beside everything else."""
+        placement = self._placement
+        shares = TrainerShares(
+            rank_cpus=placement["rank"].cpus,
+            rank_gpus=placement["rank"].gpus,
+            reader_cpus=placement["training_source"].cpus,
+            rank_threads=placement["rank"].threads,
+        )
+        self._trainer = TrainerActor.options(name=self._name("trainer")).remote()
+        self._fit = self._trainer.fit.remote(
+            self._config.model_dump(mode="json"), self._run.path, self._student_model, self._curator, shares
+        )
+
+    def training_over(self) -> bool:
+        """Whether the trainer has exported the student. Raises `RingBroken` with its reason when it failed."""
+        if self._fit is None or not ray.wait([self._fit], timeout=0)[0]:
+            return False
+        try:
+            ray.get(self._fit)
+        except ray.exceptions.RayError as error:
+            raise RingBroken(f"the trainer failed: {_reason(error)}") from error
+        return True
+
+    def end_generation(self) -> None:
+        """The teacher is not needed any more: wait for the recorder, then free its replicas."""
+        ray.get(self._curator.wind_down.remote(), timeout=REPLY_S)
+        if self._recording is not None:
+            ray.get(self._recording, timeout=self._config.watch.stall_s)
+            self._recording = None
+        for replica in self._replicas:
+            ray.kill(replica, no_restart=True)
+        self._replicas = []
+
+    def stop(self) -> None:
+        """End everything that was started here; a local cluster ends too."""
+        if ray.is_initialized():
+            for actor in (self._trainer, *self._replicas):
+                if actor is not None:
+                    ray.kill(actor, no_restart=True)
+            ray.shutdown()
+
+    def _name(self, part: str) -> str:
+        return f"{self._config.run.name}/{part}"
+
+    def _start_recorder(self) -> ray.ObjectRef:
+        config, placement = self._config, self._placement
+        stream = StreamPlan(
+            reader_cpus=placement["generation_source"].cpus,
+            examiner_cpus=placement["examiner"].cpus,
+            patience_s=config.watch.engine_start_s,
+        )
+        examiner = functools.partial(make_examiner, config, self._student_model, self._held_out)
+        recorder = RecorderActor.options(
+            name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
+        ).remote(self._run.journal, self._curator, self._replicas, examiner, stream, config.watch.stall_s)
+        return recorder.run.remote()
+
+    def _check_parts(self) -> None:
+        """An engine that cannot start, a recorder that ended: named at once, not waited for."""
+        done, self._starting = ray.wait(self._starting, num_returns=len(self._starting), timeout=0)
+        for call in done:
+            _raise_if_failed(call, "an engine did not start")
+        if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
+            _raise_if_failed(self._recording, "the generation stream ended")
+            self._recording = None
+
+
+def _connect(config: Config) -> None:
+    """Join the configured cluster, or start one on this machine, on loopback."""
+    if ray.is_initialized():
+        return
+    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment()}}
+    if config.cluster.address is not None or "RAY_ADDRESS" in os.environ:
+        ray.init(address=config.cluster.address or "auto", **quiet)
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    ray.init(
+        num_cpus=int(config.cluster.cpus or len(os.sched_getaffinity(0))),
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        object_store_memory=OBJECT_STORE_BYTES,
+        **quiet,
+    )
+
+
+OBJECT_STORE_BYTES = 512 * 2**20
+"""Of a cluster that a run starts for itself: rows are small and few."""
+
+
+def _environment() -> dict[str, str]:
+    """What every process of a run is told: no telemetry, no thread pools beyond the plan."""
+    return {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
+
+
+def _cluster_shape() -> ClusterShape:
+    resources = ray.cluster_resources()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return ClusterShape(
+        cpus=resources.get("CPU", 0.0),
+        gpus=int(resources.get("GPU", 0)),
+        memory_gib=resources.get("memory", 0.0) / 2**30,
+        nodes=len(nodes),
+        node_gpus=tuple(int(node["Resources"].get("GPU", 0)) for node in nodes),
+    )
+
+
+def _value(call: ray.ObjectRef) -> Any:
+    try:
+        return ray.get(call)
+    except ray.exceptions.RayActorError:
+        return None
+
+
+def _raise_if_failed(call: ray.ObjectRef, what: str) -> None:
+    try:
+        ray.get(call)
+    except ray.exceptions.RayActorError:
+        return  # it is being restarted; its next incarnation starts by itself
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        raise RingBroken(f"{what}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of a remote traceback, which names the fault."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:400] if lines else type(error).__name__

@@ -1,0 +1,143 @@
+from collections import Counter
+
+from dsa_ray.curriculum.curator import Curator
+from dsa_ray.records import CHILD_KINDS, Kind
+from dsa_ray.storage.state import pack_state, unpack_state
+from tests.curriculum.simulation import World, numbers_for, small_config
+
+
+def test_a_run_draws_the_graph_reads_the_textbooks_and_orders_children():
+    world = World(small_config())
+    world.run()
+    status = world.curator.status()
+    assert status["skills"] == 6
+    assert status["textbooks"] == 4  # two of the six are elementary
+    assert status["step"] == status["steps"] == status["textbook_steps"] + 60
+    assert sum(status["verdicts"].values()) > 50
+    children = status["children"]
+    assert children["variant"]["trained"] > 0
+    assert children["composed"]["trained"] + children["harder"]["trained"] > 0
+
+
+def test_every_step_has_rows_for_every_rank_and_one_denominator():
+    world = World(small_config())
+    world.run()
+    by_step: dict[int, list] = {}
+    for row in world.rows:
+        by_step.setdefault(row.step, []).append(row)
+    for rows in by_step.values():
+        assert sorted(row.rank for row in rows) == [0, 1]
+        loss_tokens = sum(item.weight * item.loss_tokens for row in rows for item in row.items)
+        assert {row.denominator for row in rows} == {loss_tokens}
+
+
+def test_no_exercise_passes_its_cap_and_none_comes_twice_in_a_step():
+    world = World(small_config())
+    world.run()
+    visits = Counter(item.exercise for row in world.rows if row.phase == "exercises" for item in row.items)
+    assert max(visits.values()) <= world.config.dynamics.cap
+    tuning = [row for row in world.rows if row.phase == "exercises"]
+    in_steps = Counter((row.step, item.exercise) for row in tuning for item in row.items)
+    assert max(in_steps.values()) == 1
+
+
+def test_a_verdict_orders_a_child_at_the_head_of_the_queue():
+    world = World(small_config(generate={"exercises_per_skill": 200, "slots": 64, "in_flight": 16}))
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    for _ in range(400):
+        world.write(8)
+        world.train_step(attempt)
+        if any(event["event"] == "verdict" and event["children"] for event in world.events):
+            break
+    assert world.curator.supply.book.queue_depth > 1
+    first = world.curator.lease_requests("r0", "1", 1)[0].request
+    assert first.cause is not None
+    assert first.kind in CHILD_KINDS
+
+
+def test_training_goes_on_when_the_teacher_falls_silent():
+    world = World(small_config())
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    while not world.curator.planner.textbooks_known or len(world.curator.table) < 30:
+        world.write(8)
+    steps = 0
+    while world.train_step(attempt):
+        steps += 1
+    exercise_visits = sum(len(row.items) for row in world.rows if row.phase == "exercises")
+    assert exercise_visits > 2 * 30  # revisits, up to the cap
+    assert world.curator.lease_rows(0, attempt, 1) == []  # then it waits, and does not end
+
+
+def test_a_new_attempt_trains_what_the_older_one_held_and_old_reports_do_not_count():
+    world = World(small_config())
+    world.curator.start()
+    while len(world.curator.table) < 30:
+        world.write(8)
+    first = world.curator.begin_attempt()
+    held = world.curator.lease_rows(0, first, 1)
+    second = world.curator.begin_attempt()
+    assert not world.observe(0, first, held)
+    again = world.curator.lease_rows(0, second, 1)
+    assert [row.lease for row in again] == [row.lease for row in held]
+
+
+def test_restoring_a_checkpoint_voids_later_losses_and_keeps_what_was_written():
+    world = World(small_config())
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    state, at = b"", 0
+    for _ in range(40):
+        world.write()
+        world.train_step(attempt)
+        if world.curator.ledger.closed_step == 20 and not state:
+            state, at = pack_state(world.curator.training_state()), len(world.curator.table)
+    written = len(world.curator.table)
+    assert written > at
+    world.curator.restore_training(unpack_state(state))
+    assert world.curator.ledger.closed_step == 20
+    assert world.curator.history.closed == 20
+    assert len(world.curator.table) == written
+    orders_before = {(e["cause"], e["id"]) for e in _requests(world) if e["cause"]}
+    attempt = world.curator.begin_attempt()
+    for _ in range(30):
+        world.write()
+        world.train_step(attempt)
+    causes = Counter(tuple(e["cause"]) for e in _requests(world) if e["cause"])
+    assert orders_before
+    assert max(causes.values()) == 1
+
+
+def test_a_run_rebuilt_from_its_journal_orders_nothing_twice():
+    world = World(small_config())
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    for _ in range(40):
+        world.write()
+        world.train_step(attempt)
+    lost = world.curator.lease_requests("r0", "1", 5)
+    again = Curator(world.config, world.events.append)
+    again.restore_supply(list(world.events), world.written)
+    again.start()
+    assert len(again.table) == len(world.curator.table)
+    assert again.supply.graph == world.curator.supply.graph
+    assert again.supply.book.unsettled == world.curator.supply.book.unsettled
+    waiting = {a.request.id for a in again.lease_requests("r1", "1", 64)}
+    assert {a.request.id for a in lost} <= waiting
+    ids = [event["id"] for event in _requests(world)]
+    assert len(ids) == len(set(ids))
+
+
+def test_accepting_twice_counts_once():
+    world = World(small_config())
+    world.curator.start()
+    assignments = world.curator.lease_requests("r0", "1", 4)
+    rows = [numbers_for(assignment, place) for place, assignment in enumerate(assignments)]
+    world.curator.accept(0, rows)
+    world.curator.accept(0, rows)
+    assert world.curator.supply.written[Kind.PREREQUISITES] == 1
+
+
+def _requests(world):
+    return [event for event in world.events if event["event"] == "request"]

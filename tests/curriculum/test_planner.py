@@ -1,0 +1,95 @@
+from dsa_ray.config import TrainConfig
+from dsa_ray.curriculum.planner import StepPlanner
+from dsa_ray.curriculum.sampler import Sampler
+from dsa_ray.curriculum.table import ExerciseTable
+from dsa_ray.records import ExerciseRequest, Kind, TextRef
+
+TRAIN = TrainConfig(ranks=2, rows_per_step=1, slots=4, row_tokens=100, steps=10, textbook_passes=1)
+
+
+def planner(exercises: int = 0, train: TrainConfig = TRAIN, cap: int = 6) -> StepPlanner:
+    table, sampler = ExerciseTable(), Sampler(cap=cap)
+    for number in range(exercises):
+        request = ExerciseRequest(id=100 + number, kind=Kind.EXERCISE, skills=("a",))
+        table.add(request, TextRef(segment=1, row=number), prompt_tokens=10, tokens=25, answer_hash=number)
+        sampler.add(request.id)
+    return StepPlanner(train, table, sampler)
+
+
+def books(*tokens: int) -> list[tuple[int, TextRef, int]]:
+    return [(number, TextRef(segment=0, row=number), count) for number, count in enumerate(tokens, start=1)]
+
+
+def steps_of(plan: StepPlanner, patient: bool = False) -> list[list]:
+    steps = []
+    while (rows := plan.plan(1, patient)) is not None:
+        steps.append(rows)
+    return steps
+
+
+def test_textbooks_come_first_in_order_and_long_ones_are_cut():
+    plan = planner()
+    plan.set_textbooks(books(60, 250, 30))
+    items = [item for rows in steps_of(plan) for row in rows for item in row.items]
+    read = [(item.exercise, item.offset, item.tokens) for item in items]
+    assert read[:2] == [(1, 0, 60), (2, 0, 100)]
+    assert sum(tokens for book, _, tokens in read[:5] if book == 2) == 250
+    assert plan.textbook_steps == len(items) // 2 or plan.textbook_steps >= 2
+
+
+def test_the_last_textbook_step_is_filled_up_so_that_all_ranks_train_equally():
+    plan = planner()
+    plan.set_textbooks(books(90, 90, 90))
+    rows = [row for step in steps_of(plan) for row in step]
+    assert [row.items[0].exercise for row in rows] == [1, 2, 3, 1]
+    assert [row.rank for row in rows] == [0, 1, 0, 1]
+
+
+def test_textbooks_are_read_as_often_as_asked_and_zero_leaves_them_out():
+    twice = planner(train=TRAIN.model_copy(update={"textbook_passes": 2}))
+    twice.set_textbooks(books(90, 90))
+    assert twice.textbook_steps == 2
+    none = planner(train=TRAIN.model_copy(update={"textbook_passes": 0}))
+    none.set_textbooks(books(90, 90))
+    assert none.textbook_steps == 0
+
+
+def test_nothing_is_planned_before_the_textbooks_are_known():
+    assert planner(exercises=20).plan(1, patient=False) is None
+
+
+def test_a_half_empty_step_waits_only_while_more_is_being_written():
+    plan = planner(exercises=3)
+    plan.set_textbooks([])
+    assert plan.plan(1, patient=True) is None
+    rows = plan.plan(1, patient=False)
+    assert rows is not None
+    assert sum(len(row.items) for row in rows) == 3
+
+
+def test_progress_runs_from_0_to_1_in_each_phase_and_the_run_ends():
+    plan = planner(exercises=40)
+    plan.set_textbooks(books(90, 90, 90, 90))
+    steps = steps_of(plan)
+    assert plan.done
+    assert [round(rows[0].progress, 3) for rows in steps[:2]] == [0.25, 0.75]
+    assert [round(rows[0].progress, 3) for rows in steps[2:]] == [round((n + 0.5) / 10, 3) for n in range(10)]
+    assert [rows[0].step for rows in steps] == list(range(1, 13))
+
+
+def test_a_probe_has_weight_zero_and_an_inline_plant_has_one():
+    for probes in (True, False):
+        table, sampler = ExerciseTable(probes=probes), Sampler(cap=6)
+        for number in (1, 2):
+            request = ExerciseRequest(id=number, kind=Kind.EXERCISE, skills=("a",))
+            table.add(request, TextRef(segment=0, row=number), 10, 25, answer_hash=number)
+        table.plant(3, question=1, answer=2)
+        for number in (1, 2, 3):
+            sampler.add(number)
+        plan = StepPlanner(TRAIN, table, sampler)
+        plan.set_textbooks([])
+        rows = plan.plan(1, patient=False)
+        items = {item.exercise: item for row in rows for item in row.items}
+        assert items[3].weight == (0.0 if probes else 1.0)
+        assert (items[3].prompt, items[3].answer) == (items[1].prompt, items[2].prompt)
+        assert rows[0].denominator == 15.0 * (2 if probes else 3)

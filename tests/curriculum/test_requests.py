@@ -1,0 +1,108 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsa_ray.curriculum.requests import RequestBook
+from dsa_ray.records import ExerciseRequest, Kind, Order
+
+
+def order(kind: Kind = Kind.EXERCISE) -> Order:
+    return Order(kind=kind, skills=("a",), difficulty=1, parents=())
+
+
+def book(slots: int = 8, attempts: int = 2, timeout_s: float = 10.0) -> RequestBook:
+    return RequestBook(slots, attempts, timeout_s, seed=0)
+
+
+def test_what_a_verdict_ordered_goes_first():
+    requests = book()
+    requests.mint(order())
+    child = requests.mint(order(Kind.VARIANT), cause=(5, 0))
+    assert requests.lease("r", "1", 1, now=0)[0].id == child.id
+
+
+def test_no_more_than_the_slots_are_out():
+    requests = book(slots=3)
+    for _ in range(5):
+        requests.mint(order())
+    assert len(requests.lease("r", "1", 10, now=0)) == 3
+    assert requests.lease("s", "1", 10, now=0) == []
+    requests.settle(1)
+    assert len(requests.lease("s", "1", 10, now=0)) == 1
+
+
+def test_a_cause_orders_its_nth_child_once():
+    requests = book()
+    assert requests.mint(order(Kind.VARIANT), cause=(5, 0)) is not None
+    assert requests.mint(order(Kind.VARIANT), cause=(5, 0)) is None
+    assert requests.mint(order(Kind.VARIANT), cause=(5, 0), nth=1) is not None
+    assert requests.mint(order(Kind.VARIANT), cause=(5, 1)) is not None
+
+
+def test_what_a_dead_incarnation_held_is_given_out_again_with_another_seed():
+    requests = book()
+    requests.mint(order())
+    first = requests.lease("r", "1", 1, now=0)[0]
+    second = requests.lease("r", "2", 1, now=1)[0]
+    assert (second.id, second.attempt) == (first.id, 1)
+    assert second.seed != first.seed
+
+
+def test_an_overdue_request_goes_to_another_replica_and_the_late_text_still_counts():
+    requests = book(timeout_s=10)
+    requests.mint(order())
+    requests.lease("slow", "1", 1, now=0)
+    assert requests.lease("quick", "1", 1, now=9) == []
+    assert requests.lease("quick", "1", 1, now=11)[0].attempt == 1
+    assert requests.settle(1).id == 1
+    assert requests.settle(1) is None
+    assert requests.unsettled == 0
+
+
+def test_a_failed_attempt_is_repeated_and_the_last_one_is_final():
+    requests = book(attempts=2)
+    requests.mint(order(Kind.TEXTBOOK))
+    requests.lease("r", "1", 1, now=0)
+    assert requests.fail(1, attempt=0)[1] is False
+    assert requests.fail(1, attempt=0) is None  # told twice
+    requests.lease("r", "1", 1, now=0)
+    assert requests.unsettled_of(Kind.TEXTBOOK) == 1
+    assert requests.fail(1, attempt=1)[1] is True
+    assert requests.unsettled_of(Kind.TEXTBOOK) == 0
+
+
+def test_a_restored_book_continues_ids_causes_and_what_was_open():
+    old = [
+        ExerciseRequest(id=1, kind=Kind.EXERCISE, skills=("a",)),
+        ExerciseRequest(id=2, kind=Kind.VARIANT, skills=("a",), parents=(1,), cause=(1, 0)),
+        ExerciseRequest(id=7, kind=Kind.EXERCISE, skills=("b",)),
+    ]
+    requests = book()
+    requests.restore(old, settled={1})
+    assert [request.id for request in requests.lease("r", "1", 8, now=0)] == [2, 7]
+    assert requests.mint(order(Kind.VARIANT), cause=(1, 0)) is None
+    assert requests.mint(order()).id == 8
+
+
+@given(st.lists(st.tuples(st.sampled_from(["mint", "lease", "settle", "fail", "die"]), st.integers(0, 9)), max_size=60))
+def test_every_request_is_always_in_one_place(steps: list[tuple[str, int]]):
+    """Queued, leased or settled: never lost, never twice, whatever happens in whatever order."""
+    requests = book(slots=4, attempts=3)
+    incarnation, settled, final = 0, set(), set()
+    held: dict[int, int] = {}
+    for action, number in steps:
+        if action == "mint":
+            requests.mint(order())
+        elif action == "lease":
+            for request in requests.lease("r", str(incarnation), number, now=0):
+                assert request.id not in settled | final
+                held[request.id] = request.attempt
+        elif action == "settle" and requests.settle(number) is not None:
+            settled.add(number)
+        elif action == "fail" and (outcome := requests.fail(number, held.get(number, -1))) and outcome[1]:
+            final.add(number)
+        elif action == "die":
+            incarnation += 1
+        assert not settled & final
+        assert requests.unsettled == requests.next_id - 1 - len(settled) - len(final)
+        assert requests.unsettled == requests.unsettled_of(Kind.EXERCISE)
+        assert requests.outstanding <= 4

@@ -1,0 +1,40 @@
+import json
+from itertools import islice
+from random import Random
+
+from dsa_ray.embedded import compose, syllabus
+from dsa_ray.embedded.recipe.corpus import constant_texts, student_examples, teacher_examples
+from dsa_ray.records import EXERCISE_KINDS, Kind
+
+
+def test_the_teacher_reads_every_kind_with_exact_json_answers():
+    examples = list(islice(teacher_examples(Random(0)), 400))
+    assert {example.kind for example in examples} == {*Kind, "drill"}
+    for example in (example for example in examples if example.prompt):
+        item = json.loads(example.answer)
+        if example.kind in EXERCISE_KINDS:
+            assert compose.solve(item["question"]) == item["answer"]
+
+
+def test_the_teacher_never_reads_the_held_out_target():
+    words = set(syllabus.load().held_out.split()) - {"of"}
+    for example in islice(teacher_examples(Random(1)), 2000):
+        if example.kind == Kind.PREREQUISITES:
+            asked = example.prompt[-1]["content"].lower()
+            assert not any(f" {word} " in f" {asked.splitlines()[1]} " for word in words)
+
+
+def test_the_base_student_reads_no_answer_to_a_taught_question():
+    elementary = {skill.id for skill in syllabus.load().elementary}
+    for example in islice(student_examples(Random(0)), 500):
+        if example.kind == "elementary":
+            question = example.prompt[-1]["content"].splitlines()[0]
+            assert all(part.skill in elementary for part in compose.understood(question))
+        if example.kind == "page":
+            assert "Answer" not in example.answer
+
+
+def test_constant_lines_of_the_prompts_are_found_and_variable_ones_are_not():
+    constants = constant_texts()
+    assert "Write one exercise.\n" in constants
+    assert not any("Skill:" in text for text in constants)

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dsa_ray import cli
+from dsa_ray.config import Config, ConfigError, parse
+from dsa_ray.report import summary
+from dsa_ray.storage.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands in for the ring: records how it was called, and does what `act` says."""
+    fake = SimpleNamespace(calls=[], act=lambda config: 0)
+
+    def run(config: Config, resume: bool, live: bool) -> int:
+        fake.calls.append((config, resume, live))
+        return fake.act(config)
+
+    fake.run = run
+    monkeypatch.setitem(sys.modules, "dsa_ray.pipeline", fake)
+    monkeypatch.setattr("dsa_ray.preflight.check_engines", lambda config: None)
+    return fake
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return f"run.storage={tmp_path}"
+
+
+def make_run(tmp_path: Path, name: str = "old") -> RunFolder:
+    config = parse({"run": {"name": name, "storage": str(tmp_path)}, "graph": {"target": "calculus"}})
+    with RunFolder.create(str(tmp_path), config) as run:
+        return run
+
+
+def raising(error: BaseException) -> Callable[[Any], int]:
+    def act(_: Any) -> int:
+        raise error
+
+    return act
+
+
+def test_run_passes_the_resolved_configuration_on(pipeline: SimpleNamespace, storage: str) -> None:
+    assert cli.main(["run", QUICKSTART, storage, "train.steps=3"]) == 0
+    config, resume, live = pipeline.calls[0]
+    assert (config.train.steps, resume, live) == (3, False, False)
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_the_pipelines_exit_code_is_the_commands(code: int, pipeline: SimpleNamespace, storage: str) -> None:
+    pipeline.act = lambda config: code
+    assert cli.main(["run", QUICKSTART, storage]) == code
+
+
+def test_overrides_may_stand_behind_options(pipeline: SimpleNamespace, storage: str, tmp_path: Path) -> None:
+    make_run(tmp_path)
+    assert cli.main(["run", QUICKSTART, "--resume", storage, "run.name=old"]) == 0
+    config, resume, _ = pipeline.calls[0]
+    assert (config.run.name, resume) == ("old", True)
+
+
+@pytest.mark.parametrize(
+    "words", [["run", QUICKSTART, "--fast"], ["status", "x", "y=1"], [], ["fly"], ["explain", "x", "y"]]
+)
+def test_strange_arguments_are_usage_errors(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == cli.USAGE
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.step=3", "did you mean"),
+        ("train.ranks=100", "train.ranks: 100 of rank"),
+        ("cluster.rank_gpus=1", "GPUs asked"),
+        ("student.model=./no-such-folder", "student.model: there is no folder"),
+        ("train.slots=1", "train.slots: 1 rows cannot feed"),
+        ("nonsense", "section.key=value"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
+    override: str, words: str, pipeline: SimpleNamespace, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", QUICKSTART, storage, override]) == cli.USAGE
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert pipeline.calls == []
+
+
+def test_a_configuration_error_of_a_running_pipeline_is_one_line_too(
+    pipeline: SimpleNamespace, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.act = raising(ConfigError("cluster.address: nobody there"))
+    assert cli.main(["run", QUICKSTART, storage]) == cli.USAGE
+    assert capsys.readouterr().err == "dsa: cluster.address: nobody there\n"
+
+
+def test_an_interrupt_is_exit_code_130(pipeline: SimpleNamespace, storage: str) -> None:
+    pipeline.act = raising(KeyboardInterrupt())
+    assert cli.main(["run", QUICKSTART, storage]) == cli.INTERRUPTED
+
+
+def test_a_fault_keeps_its_traceback(pipeline: SimpleNamespace, storage: str) -> None:
+    pipeline.act = raising(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["run", QUICKSTART, storage])
+
+
+def test_a_run_of_the_same_name_is_refused_with_both_ways_out(
+    pipeline: SimpleNamespace, storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path)
+    assert cli.main(["run", QUICKSTART, storage, "run.name=old"]) == cli.USAGE
+    error = capsys.readouterr().err
+    assert "--resume" in error
+    assert "run.name=old-2" in error
+    assert pipeline.calls == []
+
+
+def test_resuming_a_run_that_is_not_there_is_refused(pipeline: SimpleNamespace, storage: str) -> None:
+    assert cli.main(["run", QUICKSTART, storage, "--resume"]) == cli.USAGE
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    pipeline: SimpleNamespace, storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", QUICKSTART, "--dry-run", storage]) == 0
+    text = capsys.readouterr().out
+    for word in ("target", "training_source", "Memory", str(tmp_path)):
+        assert word in text
+    assert list(tmp_path.iterdir()) == []
+    assert pipeline.calls == []
+
+
+def test_a_dry_run_for_a_cluster_tells_what_it_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", str(ROOT / "configs" / "cluster-7b-zero3.yaml"), "--dry-run"]) == 0
+    assert "25 GPUs" in capsys.readouterr().out
+
+
+def test_a_dry_run_that_cannot_be_placed_is_exit_code_2(storage: str) -> None:
+    assert cli.main(["run", QUICKSTART, storage, "--dry-run", "train.ranks=100"]) == cli.USAGE
+
+
+def test_planning_imports_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from dsa_ray.cli import main; assert main(['run', sys.argv[1], '--dry-run']) == 0; "
+        "heavy = {'ray', 'torch', 'vllm', 'deepspeed', 'transformers'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, QUICKSTART], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_status_of_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path)
+    assert cli.main(["status", run.path]) == 0
+    assert "not started yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["status"], ["report"], ["explain"]])
+def test_a_folder_that_is_no_run_is_exit_code_2(command: list[str], tmp_path: Path) -> None:
+    assert cli.main([*command, str(tmp_path), *(["3"] if command == ["explain"] else [])]) == cli.USAGE
+
+
+def test_a_run_may_be_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "runs", "mine")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["status", "mine"]) == 0
+
+
+def test_a_report_before_the_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", make_run(tmp_path).path]) == cli.USAGE
+    assert "not ended yet" in capsys.readouterr().err
+
+
+def test_a_report_prints_what_the_run_came_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path)
+    summary.write(summary.build(run={"state": "finished", "seed": 0}, graph={}), run)
+    assert cli.main(["report", run.path]) == 0
+    assert "finished" in capsys.readouterr().out
+
+
+def test_an_id_that_was_never_minted_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", make_run(tmp_path).path, "99"]) == cli.USAGE
+    assert "no exercise of this run" in capsys.readouterr().err
+
+
+def test_an_unknown_benchmark_names_the_known_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ring.py").write_text("import sys; sys.exit(7 if '--quick' in sys.argv else 5)")
+    monkeypatch.setattr(cli, "BENCHES", tmp_path)
+    assert cli.main(["bench", "rong"]) == cli.USAGE
+    assert "known are ring" in capsys.readouterr().err
+    assert cli.main(["bench", "ring"]) == 5
+    assert cli.main(["bench", "ring", "--quick"]) == 7
+    assert cli.main(["bench"]) == 0

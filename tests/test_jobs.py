@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dsa_ray.preflight import JOB_VARIABLE
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = "configs/quickstart.yaml"
+
+
+def job(*arguments: str, inside: bool) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in (JOB_VARIABLE, "RAY_ADDRESS")}
+    if inside:
+        environment[JOB_VARIABLE] = "{}"
+    command = [sys.executable, str(ROOT / "jobs" / "run.py"), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_job_with_a_relative_storage_is_refused() -> None:
+    done = job(QUICKSTART, "--dry-run", inside=True)
+    assert done.returncode == 2
+    assert "run.storage: 'runs' is relative" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_job_joins_the_cluster_that_started_it() -> None:
+    done = job(QUICKSTART, "--dry-run", "run.storage=/shared/runs", inside=True)
+    assert done.returncode == 0, done.stderr
+    assert "the cluster at auto" in done.stdout
+
+
+def test_a_job_may_name_another_cluster() -> None:
+    done = job(QUICKSTART, "--dry-run", "run.storage=/shared/runs", "cluster.address=10.0.0.1:6379", inside=True)
+    assert "the cluster at 10.0.0.1:6379" in done.stdout
+
+
+def test_outside_a_job_the_script_is_dsa_run() -> None:
+    done = job(QUICKSTART, "--dry-run", inside=False)
+    assert done.returncode == 0, done.stderr
+    assert "the cluster at" not in done.stdout

@@ -1,0 +1,122 @@
+"""The main job for real: `dsa run` in a process of its own, with vLLM, Ray Data, Ray Train and DeepSpeed; small."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+DEADLINE_S = 270
+SMALL = [
+    "generate.exercises_per_skill=6",
+    "train.steps=60",
+    "train.checkpoint_every=20",
+    "train.slots=8",
+    "dynamics.burn_in_verdicts=16",
+    "dynamics.planted_min=8",
+    "evaluate.questions_per_skill=2",
+]
+
+
+def start(storage: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dsa_ray.cli", "run", str(ROOT / "configs" / "quickstart.yaml")]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*command, "run.name=small", f"run.storage={storage}", *SMALL, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    try:
+        return process.communicate(timeout=DEADLINE_S)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
+def check_complete(folder: RunFolder, output: str) -> dict[str, Any]:
+    """Everything that a finished run leaves is there and agrees; returns the summary."""
+    names = ("graph.json", "textbooks.parquet", "exercises.parquet", "metrics.jsonl", "summary.json", "report.html")
+    assert [name for name in names if not folder.exists(name)] == []
+    summary = json.loads(folder.read_text("summary.json"))
+    assert summary["state"] == "finished", output
+    assert summary["accuracy"]["before"]["n"] == summary["accuracy"]["after"]["n"] > 0
+    assert summary["exercises"]["written"] > 100
+    assert sum(summary["verdicts"].values()) > 0
+    written = [row["id"] for _, rows in iter_segments(folder.journal, "written") for row in rows]
+    assert max(Counter(written).values()) == 1
+    return summary
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(300)
+def test_a_small_quickstart_runs_for_real(tmp_path: Path):
+    process = start(tmp_path)
+    output = finish(process)
+    assert process.returncode == 0, output
+    folder = RunFolder.open(f"{tmp_path}/small")
+    summary = check_complete(folder, output)
+    assert summary["skills"] >= 20
+    assert len({node["level"] for node in json.loads(folder.read_text("graph.json"))["nodes"]}) >= 5
+    assert summary["train"]["steps"] > 60  # textbooks too
+    assert "Accuracy" in output
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    student = AutoModelForCausalLM.from_pretrained(folder.student)
+    assert student.generate(max_new_tokens=4, do_sample=False).shape[0] == 1
+    assert AutoTokenizer.from_pretrained(folder.student).chat_template
+
+
+@pytest.mark.ring
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_interrupted_run_resumes_without_writing_anything_again(tmp_path: Path):
+    process = start(tmp_path)
+    folder = tmp_path / "small"
+    try:
+        wait_for_step(folder, 40)
+    finally:
+        process.send_signal(signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    journal = str(folder / "journal")
+    before = {row["id"] for _, rows in iter_segments(journal, "written") for row in rows}
+
+    again = start(tmp_path, "--resume")
+    output = finish(again)
+    assert again.returncode == 0, output
+    check_complete(RunFolder.open(str(folder)), output)
+    after = {row["id"] for _, rows in iter_segments(journal, "written") for row in rows}
+    assert before <= after
+    requests = [row["id"] for _, rows in iter_segments(journal, "events") for row in rows if row["event"] == "request"]
+    assert max(Counter(requests).values()) == 1
+
+
+def wait_for_step(folder: Path, step: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        status = folder / "status.json"
+        if status.exists() and json.loads(status.read_text())["step"] >= step:
+            return
+        time.sleep(1)
+    raise AssertionError(f"step {step} was not reached in {DEADLINE_S} s")

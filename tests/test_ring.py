@@ -1,0 +1,121 @@
+"""The ring on a local Ray: real streams, real Ray Train, real DeepSpeed; the teacher is the exact writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.util.state import list_actors
+
+from dsa_ray import local
+from dsa_ray.config import Config, parse
+from dsa_ray.ring import Ring
+from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.run_folder import RunFolder
+from tests.engines.tiny_model import tiny_llama
+
+pytestmark = [pytest.mark.ring, pytest.mark.timeout(280)]
+DEADLINE_S = 240
+
+
+@pytest.fixture(autouse=True)
+def no_ray_left() -> Iterator[None]:
+    yield
+    ray.shutdown()
+
+
+def small(folder: Path, **train: Any) -> Config:
+    return parse(
+        {
+            "run": {"name": "ring", "storage": str(folder / "runs")},
+            "graph": {"target": "Differential calculus", "max_skills": 9, "elementary": ["Addition", "Powers"]},
+            "teacher": {"kind": "python", "factory": "dsa_ray.embedded.engine:exact_writer"},
+            "student": {"model": tiny_llama(folder / "student", spread=0.02)},
+            "generate": {"exercises_per_skill": 8, "in_flight": 16, "slots": 64},
+            "train": {
+                "ranks": 2,
+                "precision": "fp32",
+                "rows_per_step": 1,
+                "slots": 4,
+                "steps": 60,
+                "learning_rate": 1e-3,
+                "checkpoint_every": 20,
+                **train,
+            },
+            "dynamics": {"burn_in_verdicts": 8, "window": 64, "cohort_steps": 8, "planted_min": 8},
+        }
+    )
+
+
+def drive(config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda status: None) -> dict[str, Any]:
+    """Run generation and training to the end; returns the curator's facts."""
+    with RunFolder.create(config.run.storage, config) as folder:
+        ring = Ring(config, folder, ("exact", config.student.model), ())
+        try:
+            ring.start()
+            ring.begin_training()
+            deadline = time.monotonic() + DEADLINE_S
+            while not ring.training_over():
+                status = ring.status()
+                assert status["failure"] is None
+                assert time.monotonic() < deadline, f"not over in {DEADLINE_S} s: {status}"
+                each_tick(status)
+                time.sleep(0.2)
+            ring.end_generation()
+            return ring.facts()
+        finally:
+            ring.stop()
+
+
+def pid_of_a_rank() -> int:
+    alive = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], detail=True)
+    return alive[0].pid
+
+
+def events(config: Config) -> list[dict[str, Any]]:
+    journal = f"{config.run.storage}/{config.run.name}/journal"
+    return [row for _, rows in iter_segments(journal, "events") for row in rows]
+
+
+def test_the_ring_trains_on_children_of_verdicts_and_local_replays_it(tmp_path: Path):
+    config = small(tmp_path)
+    facts = drive(config)
+    assert facts["metrics"]["exercises"]["steps"] == 60
+    assert sum(facts["verdicts"].values()) >= 50
+    assert sum(kind["trained"] for kind in facts["children"].values()) >= 1
+    folder = RunFolder.open(f"{config.run.storage}/{config.run.name}")
+    assert len(json.loads(folder.read_text("graph.json"))["nodes"]) == facts["status"]["skills"]
+
+    replay = local.replay(folder, config.student.model)
+    assert replay.steps == facts["status"]["step"]
+    assert replay.compared > 300
+    assert replay.worst_loss_error < 1e-4  # two ranks: sums in another order
+    assert replay.verdicts == replay.recorded
+    assert len(replay.verdicts) == sum(facts["verdicts"].values())
+
+
+def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path):
+    config = small(tmp_path)
+    killed: list[int] = []
+
+    def kill_one_rank(status: dict[str, Any]) -> None:
+        if status["step"] >= 30 and not killed:
+            killed.append(pid_of_a_rank())
+            os.kill(killed[0], signal.SIGKILL)
+
+    facts = drive(config, kill_one_rank)
+    assert killed
+    assert facts["status"]["attempt"] == 2
+    assert facts["status"]["step"] == facts["status"]["steps"]
+    ids = Counter(event["id"] for event in events(config) if event["event"] == "request")
+    assert max(ids.values()) == 1
+    for exercise in facts["exercises"].values():
+        assert len(exercise["losses"]) == exercise["visits"]
