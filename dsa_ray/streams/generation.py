@@ -170,12 +170,12 @@ def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[
     poll = _Poll(replica, index, plan)
     seen = ""
     try:
-        while not poll.late and (batch := poll(seen)) is not None:
+        while (batch := poll(seen)) is not None:
             seen = batch.token
             if batch.completions:
                 texts = [completion_json(completion) for completion in batch.completions]
                 yield pa.table({"replica": [index], "token": [batch.token], "completions": [texts]})
-            elif _over(curator):
+            if poll.late or (not batch.completions and _over(curator)):
                 return
     except StaleReader:
         return

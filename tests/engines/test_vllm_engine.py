@@ -2,9 +2,12 @@ import asyncio
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dsa_ray.config import TeacherConfig
@@ -97,3 +100,38 @@ def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
     engine = build(TeacherConfig(model=str(tmp_path)), str(tmp_path), 0.0)
     with pytest.raises(EngineRefused, match=r"teacher\.model: vLLM cannot serve"):
         asyncio.run(asyncio.wait_for(engine.start(), 120.0))
+
+
+STARTS_AND_WAITS = """
+import asyncio, sys, psutil
+from dsa_ray.config import TeacherConfig
+from dsa_ray.engines.vllm_engine import VLLMEngine
+
+async def main():
+    teacher = TeacherConfig(model=sys.argv[1], max_model_len=256, kv_cache_gib=0.25)
+    await VLLMEngine(teacher, sys.argv[1], own_process=True).start()
+    print("children", *(child.pid for child in psutil.Process().children(recursive=True)), flush=True)
+    await asyncio.sleep(600)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_killed_replica_leaves_no_vllm_process_behind(tmp_path: Path):
+    script = tmp_path / "replica.py"
+    script.write_text(STARTS_AND_WAITS)
+    model = tiny_llama(tmp_path / "model")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    replica = subprocess.Popen([sys.executable, script, model], stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        line = next(line for line in replica.stdout if line.startswith("children"))
+    finally:
+        replica.kill()
+        replica.wait(20)
+    pids = [int(pid) for pid in line.split()[1:]]
+    assert pids
+    deadline = time.monotonic() + 20
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
+        assert time.monotonic() < deadline, "an orphan goes on"
+        time.sleep(0.2)

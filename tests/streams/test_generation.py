@@ -1,6 +1,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -53,6 +54,18 @@ def wait_for(curator: ray.actor.ActorHandle, accepted: int) -> None:
         time.sleep(0.02)
 
 
+def reader() -> psutil.Process:
+    """A process that runs a read task of this cluster."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "ReadOutboxes" in " ".join(process.cmdline()):
+                    return process
+        time.sleep(0.05)
+    raise AssertionError("no read task runs")
+
+
 def recorded(folder: Path) -> list[int]:
     return [row["id"] for _, rows in iter_segments(str(folder), STREAM) for row in rows]
 
@@ -73,13 +86,11 @@ def test_no_assignment_is_lost_or_doubled_though_a_replica_dies_half_way(tmp_pat
 
 
 def test_the_stream_is_opened_anew_again_and_again_and_after_a_readers_death_without_loss(tmp_path: Path):
-    total = 600
-    curator, _replicas, recorder = ring(tmp_path, total, StreamPlan(max_rows=16, reopen_s=3.0))
+    total = 1500
+    curator, _replicas, recorder = ring(tmp_path, total, StreamPlan(reopen_s=6.0))
     run = recorder.run.remote()
-    wait_for(curator, total // 4)
-    readers = [p for p in psutil.Process().children(recursive=True) if "ReadOutboxes" in " ".join(p.cmdline())]
-    if readers:  # it may be between two openings
-        readers[0].kill()
+    wait_for(curator, 100)
+    reader().kill()
     ray.get(run, timeout=120)
     assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
     assert sorted(recorded(tmp_path)) == list(range(total))
