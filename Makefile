@@ -27,6 +27,9 @@ ifneq ($(strip $(PIP_INDEX_URL)),)
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
+# An engine's start is mostly imports: without bytecode they take three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make setup        make .venv (DEVICE=gpu for CUDA machines); quick when there is nothing to do"
 	echo "make quickstart   set up, then the whole ring on this machine, CPU only"

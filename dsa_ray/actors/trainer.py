@@ -110,7 +110,9 @@ def _train_rank(setup: dict[str, Any]) -> None:
     rows = map(from_batch, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")))
     run_rank(engine, rows, config.train.rows_per_step, reporter, config.train)
     reporter.finish()
-    engine.export_hf(setup["export"], tokenizer)
+    engine.export_hf(setup["export"], tokenizer, merged=True)
+    if config.train.lora_rank:
+        engine.export_hf(f"{setup['export']}/adapter", tokenizer)
 
 
 def _begin(engine: Any, curator: ActorHandle, rank: int) -> int:
