@@ -158,7 +158,8 @@ class _Run:
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])
-        self._watchdog.look(self._status)
+        if not self._ring.starting:
+            self._watchdog.look(self._status)
         self._folder.append_metrics(self._ring.metrics())
         self._replicas = self._ring.replica_stats() or self._replicas
         self._view.update(_view_of(self._status, self._replicas))

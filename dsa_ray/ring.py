@@ -107,6 +107,11 @@ class Ring:
     def facts(self) -> dict[str, Any]:
         return ray.get(self._curator.facts.remote(), timeout=REPLY_S)
 
+    @property
+    def starting(self) -> bool:
+        """An engine is not ready yet; its own deadline is `watch.engine_start_s`."""
+        return bool(self._starting)
+
     def replica_stats(self) -> list[dict[str, Any]]:
         """Figures of the teacher replicas that answer at once; one that starts or restarts is left out."""
         calls = [replica.stats.remote() for replica in self._replicas]

@@ -28,7 +28,7 @@ class Watchdog:
         self._since = clock()
 
     def look(self, status: Mapping[str, Any]) -> None:
-        """Call every second or so.
+        """Call every second or so, once every engine is ready: an engine's start has a deadline of its own.
 
         Raises:
             Stalled: with the owner of the wait and what it waits for.

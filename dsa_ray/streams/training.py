@@ -41,12 +41,15 @@ class RowSource(Datasource):
         rank: whose rows.
         journal: folder of the written journal.
         row_tokens: length of a row.
-        stall_s: with nothing to train on for this long, the reader fails and says so.
+        patience_s: with nothing to train on for this long, before the first row and after it, the reader fails and
+            says so.
     """
 
-    def __init__(self, curator: ActorHandle, rank: int, journal: str, row_tokens: int, stall_s: float) -> None:
+    def __init__(
+        self, curator: ActorHandle, rank: int, journal: str, row_tokens: int, patience_s: tuple[float, float]
+    ) -> None:
         super().__init__()
-        self._read = partial(_read_rows, curator, rank, journal, row_tokens, stall_s)
+        self._read = partial(_read_rows, curator, rank, journal, row_tokens, patience_s)
         self._rank = rank
 
     def get_name(self) -> str:
@@ -62,7 +65,9 @@ class RowSource(Datasource):
 
 def training_stream(curator: ActorHandle, rank: int, journal: str, config: Config, cpus: float) -> ray.data.Dataset:
     """The stream of one rank. `cpus` is the share that its reader gets from the placement plan."""
-    source = RowSource(curator, rank, journal, config.train.row_tokens, config.watch.stall_s)
+    stall_s = config.watch.stall_s
+    patience_s = config.watch.engine_start_s + stall_s, stall_s  # the first text waits for the teacher's engine
+    source = RowSource(curator, rank, journal, config.train.row_tokens, patience_s)
     return ray.data.read_datasource(source, override_num_blocks=1, ray_remote_args={"num_cpus": cpus, "max_retries": 0})
 
 
@@ -81,10 +86,12 @@ def rows_of(dataset: Any) -> Iterator[dict[str, Any]]:
     return dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=2)
 
 
-def _read_rows(curator: ActorHandle, rank: int, journal: str, row_tokens: int, stall_s: float) -> Iterable[Block]:
+def _read_rows(
+    curator: ActorHandle, rank: int, journal: str, row_tokens: int, patience_s: tuple[float, float]
+) -> Iterable[Block]:
     attempt = ray.get(curator.current_attempt.remote(), timeout=REPLY_S)
     texts = TextStore(journal)
-    idle_since = time.monotonic()
+    idle_since, limit_s = time.monotonic(), patience_s[0]
     while True:
         plans = ray.get(curator.lease_rows.remote(rank, attempt, LEASE_ROWS), timeout=REPLY_S)
         if plans is None:
@@ -92,9 +99,9 @@ def _read_rows(curator: ActorHandle, rank: int, journal: str, row_tokens: int, s
         for plan in plans:
             yield _block(to_batch(pack(plan, texts.get, row_tokens)))
         if plans:
-            idle_since = time.monotonic()
-        elif time.monotonic() - idle_since > stall_s:
-            raise TimeoutError(f"rank {rank}: nothing to train on for {stall_s:.0f} s; is the teacher writing?")
+            idle_since, limit_s = time.monotonic(), patience_s[1]
+        elif time.monotonic() - idle_since > limit_s:
+            raise TimeoutError(f"rank {rank}: nothing to train on for {limit_s:.0f} s; is the teacher writing?")
         else:
             time.sleep(POLL_S)
 
