@@ -14,7 +14,7 @@ CASES = [
     ("like-terms", "Simplify 3x+5-x.", "2x+5"),
     ("expanding-products", "Expand (x+2)(x-3).", "x^2-x-6"),
     ("composed-functions", "Find f(g(x)) for f(x)=2x+3 and g(x)=4x+5.", "8x+13"),
-    ("limits-by-cancelling", "Find the limit of (x^2-9)/(x-3) as x tends to 3.", "6"),
+    ("limits-by-cancelling", "Find the limit of (x-3)(x+5)/(x-3) as x tends to 3.", "8"),
     ("average-rate-of-change", "Average rate of change of x^2 from 1 to 3?", "4"),
     ("derivative-of-a-monomial", "Differentiate 3x^4.", "12x^3"),
     ("derivative-of-sine-and-cosine", "Differentiate 2cos(3x).", "-6sin(3x)"),

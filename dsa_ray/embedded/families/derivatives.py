@@ -128,7 +128,7 @@ def _tangent_work(f: Poly, c: int) -> tuple[str, int]:
 
 
 def _critical_values(rng: Random, difficulty: int) -> Values:
-    a, place = rng.randint(1, (2, 3, 4, 5, 5)[difficulty - 1]), between(rng, 1, 9, difficulty > 2)
+    a, place = rng.randint(1, (1, 2, 3, 4, 5)[difficulty - 1]), between(rng, 1, 9, difficulty > 2)
     constant = rng.randint(1, 9)
     return {"f": Poly([(a, 2), (-2 * a * place, 1), (constant, 0)])}
 

@@ -21,7 +21,7 @@ def antiderivative_steps(f: Poly) -> str:
 
 def _monomial_values(rng: Random, difficulty: int) -> Values:
     exponent = rng.randint(1, (5, 6, 7, 8, 8)[difficulty - 1])
-    return {"f": Poly([(between(rng, 2, 11, difficulty > 3) * (exponent + 1), exponent)])}
+    return {"f": Poly([(between(rng, 2, 9, difficulty > 3) * (exponent + 1), exponent)])}
 
 
 def _monomial_work(f: Poly) -> tuple[str, str]:

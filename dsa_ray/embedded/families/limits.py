@@ -22,21 +22,24 @@ def _limit_follow(rng: Random, f: Poly) -> Values | None:
 
 def _cancel_values(rng: Random, difficulty: int) -> Values:
     top = (8, 9, 9, 9, 9)[difficulty - 1]
-    a, c = between(rng, 1, top, difficulty > 3), between(rng, 1, top, difficulty > 2)
-    return {"f": Poly([(1, 2), (a - c, 1), (-a * c, 0)]), "g": linear(1, -c), "c": c}
+    factor = between(rng, 1, 3, False) if difficulty > 2 else 1
+    c = between(rng, 1, top, difficulty > 3)
+    return {"g": linear(1, -c), "f": linear(factor, between(rng, 1, 9, difficulty > 1)), "c": c}
 
 
-def _cancel_work(f: Poly, g: Poly, c: int) -> tuple[str, int]:
-    """(x^2+(a-c)x-ac)/(x-c) at c is a+c, where a is the constant over c."""
-    if f.value(c) or g.value(c) or f.at(2) != 1 or f.degree != 2:
+def _cancel_work(g: Poly, f: Poly, c: int) -> tuple[str, int]:
+    """(x-c)f(x)/(x-c) tends to f(c)."""
+    if g.degree != 1 or g.value(c):
         raise ValueError("not of the form 0/0")
-    other = exact(f.at(0), g.at(0))
-    return steps.join(steps.divide(f.at(0), g.at(0)), steps.add(c, other)), c + other
+    return steps.join(str(f), value_steps(f, c)), f.value(c)
 
 
 def _average_values(rng: Random, difficulty: int) -> Values:
+    if difficulty == 1:
+        start = rng.randint(1, 6)
+        return {"f": Poly([(1, 2)]), "a": start, "b": start + rng.randint(1, 6)}
     start, run = rng.randint(1, 3), rng.randint(1, 3)
-    f = Poly([(rng.randint(1, 5 + difficulty), 2)]) if difficulty < 3 else quadratic(rng, difficulty - 2)
+    f = Poly([(rng.randint(2, 4), 2)]) if difficulty == 2 else quadratic(rng, difficulty - 2)
     return {"f": f, "a": start, "b": start + run}
 
 
@@ -57,8 +60,8 @@ FAMILIES = (
     Family(
         skill="limits-by-cancelling",
         forms=(
-            "Find the limit of ({f:poly})/({g:poly}) as x tends to {c}.",
-            "Where does ({f:poly})/({g:poly}) tend as x goes to {c}?",
+            "Find the limit of ({g:poly})({f:poly})/({g:poly}) as x tends to {c}.",
+            "Where does ({g:poly})({f:poly})/({g:poly}) tend as x goes to {c}?",
         ),
         sample=_cancel_values,
         work=_cancel_work,

@@ -30,7 +30,7 @@ from dsa_ray.embedded.recipe.teacher_report import teacher_report
 from dsa_ray.embedded.recipe.tokenizer import train_tokenizer
 
 MODELS = Path(__file__).parents[1] / "models"
-FINGERPRINT_EXAMPLES = 300
+FINGERPRINT_EXAMPLES = 1200
 TOKENIZER_EXAMPLES = 8000
 EXAM_QUESTIONS = 12
 TEACHER_PROMPTS = 400
@@ -53,8 +53,8 @@ class Recipe:
 TEACHER = Recipe(
     name="teacher",
     examples=teacher_examples,
-    shape=Shape(hidden=192, layers=4, heads=3, inner=512),
-    schedule=Schedule(steps=1400, tokens_per_step=1536),
+    shape=Shape(hidden=160, layers=5, heads=5, inner=448),
+    schedule=Schedule(steps=4000, tokens_per_step=1024),
     vocabulary=1280,
 )
 STUDENT = Recipe(
@@ -88,7 +88,7 @@ def build(
     train(model, data, recipe.schedule, report)
     model = model.to(torch.bfloat16)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(folder, save_jinja_files=False)
     return model.float(), tokenizer, time.monotonic() - started
 
 

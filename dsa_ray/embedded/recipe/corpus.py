@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -20,17 +21,20 @@ from dsa_ray.skills.names import normalise
 
 KIND_SHARES = {
     Kind.EXERCISE: 0.69,
-    Kind.VARIANT: 0.06,
+    Kind.VARIANT: 0.05,
     Kind.COMPOSED: 0.05,
-    Kind.HARDER: 0.06,
-    Kind.PREREQUISITES: 0.09,
-    Kind.TEXTBOOK: 0.05,
+    Kind.HARDER: 0.05,
+    Kind.PREREQUISITES: 0.12,
+    Kind.TEXTBOOK: 0.04,
 }
 SKILL_COUNTS = {1: 0.72, 2: 0.24, 3: 0.04}
-DIFFICULTIES = {1: 0.3, 2: 0.25, 3: 0.2, 4: 0.15, 5: 0.1}
+DIFFICULTIES = {1: 0.36, 2: 0.28, 3: 0.2, 4: 0.1, 5: 0.06}
 ELEMENTARY_WEIGHT = 0.4
 TARGET_SHARE = 0.04
 DRILL_SHARE = 0.1
+LESSON_SHARE = 0.75
+LESSON_EXAMPLES = 40_000
+"""The teacher first learns to solve: the share of bare questions falls from `LESSON_SHARE` to nothing over so many."""
 WRONG_PARENT_SHARE = 0.2
 
 JSON_PIECES = (
@@ -91,11 +95,22 @@ class Example:
 
 
 def teacher_examples(rng: Random) -> Iterator[Example]:
-    """Endless exact examples of everything that the system asks a teacher, and drills."""
-    while True:
-        if rng.random() < DRILL_SHARE:
+    """Endless training of a teacher: bare questions and drills at first, then more and more of its prompts."""
+    prompted = prompted_examples(rng)
+    for number in count():
+        draw = rng.random()
+        if draw < DRILL_SHARE:
             yield Example([], drill(rng), "drill")
-            continue
+        elif draw < DRILL_SHARE + LESSON_SHARE * (1 - number / LESSON_EXAMPLES):
+            skills = [brief.id for brief in _briefs(rng, _pick(rng, SKILL_COUNTS))]
+            yield student_example(compose.exercise(rng, skills, _pick(rng, DIFFICULTIES)), "lesson")
+        else:
+            yield next(prompted)
+
+
+def prompted_examples(rng: Random) -> Iterator[Example]:
+    """Endless exact examples of everything that the system asks a teacher."""
+    while True:
         kind = _pick(rng, KIND_SHARES)
         assignment = _assignment(rng, kind)
         parents = [_parent(rng, assignment.skills, number) for number in range(PARENTS.get(kind, 0))]
@@ -110,8 +125,8 @@ def student_examples(rng: Random) -> Iterator[Example]:
         if draw < 0.26:
             yield Example([], drill(rng), "drill")
         elif draw < 0.72:
-            count = 1 if rng.random() < 0.85 else 2
-            skills = [skill.id for skill in rng.sample(known.elementary, count)]
+            number = 1 if rng.random() < 0.85 else 2
+            skills = [skill.id for skill in rng.sample(known.elementary, number)]
             yield student_example(compose.exercise(rng, skills, rng.choice((1, 1, 2, 2, 3))), "elementary")
         elif draw < 0.92:
             yield student_example(reading(rng), "reading")

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dsa_ray.embedded import compose, syllabus
-from dsa_ray.embedded.recipe.corpus import Example, teacher_examples
+from dsa_ray.embedded.recipe.corpus import Example, prompted_examples
 from dsa_ray.embedded.recipe.measure import ask, shares
 from dsa_ray.generation.parse import ParseFailure, parse
 from dsa_ray.generation.prompts import render
@@ -38,8 +38,7 @@ def teacher_report(
     temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Figures over `count` sampled prompts of all kinds, and over the decompositions of the targets."""
-    asked = (example for example in teacher_examples(Random("report")) if example.prompt)
-    examples = list(islice(asked, count))
+    examples = list(islice(prompted_examples(Random("report")), count))
     texts = ask(model, tokenizer, [example.prompt for example in examples], ANSWER_TOKENS, temperature)
     items = [_parsed(example.kind, text) for example, text in zip(examples, texts, strict=True)]
     outcomes = list(zip(examples, items, strict=True))

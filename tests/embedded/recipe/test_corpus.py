@@ -3,14 +3,14 @@ from itertools import islice
 from random import Random
 
 from dsa_ray.embedded import compose, syllabus
-from dsa_ray.embedded.recipe.corpus import constant_texts, student_examples, teacher_examples
+from dsa_ray.embedded.recipe.corpus import constant_texts, prompted_examples, student_examples, teacher_examples
 from dsa_ray.records import EXERCISE_KINDS, Kind
 
 
 def test_the_teacher_reads_every_kind_with_exact_json_answers():
-    examples = list(islice(teacher_examples(Random(0)), 400))
-    assert {example.kind for example in examples} == {*Kind, "drill"}
-    for example in (example for example in examples if example.prompt):
+    examples = list(islice(prompted_examples(Random(0)), 400))
+    assert {example.kind for example in examples} == set(Kind)
+    for example in examples:
         item = json.loads(example.answer)
         if example.kind in EXERCISE_KINDS:
             assert compose.solve(item["question"]) == item["answer"]
@@ -18,7 +18,7 @@ def test_the_teacher_reads_every_kind_with_exact_json_answers():
 
 def test_the_teacher_never_reads_the_held_out_target():
     words = set(syllabus.load().held_out.split()) - {"of"}
-    for example in islice(teacher_examples(Random(1)), 2000):
+    for example in islice(prompted_examples(Random(1)), 2000):
         if example.kind == Kind.PREREQUISITES:
             asked = example.prompt[-1]["content"].lower()
             assert not any(f" {word} " in f" {asked.splitlines()[1]} " for word in words)
@@ -38,3 +38,10 @@ def test_constant_lines_of_the_prompts_are_found_and_variable_ones_are_not():
     constants = constant_texts()
     assert "Write one exercise.\n" in constants
     assert not any("Skill:" in text for text in constants)
+
+
+def test_the_teacher_first_learns_to_solve_and_then_to_write():
+    examples = islice(teacher_examples(Random(0)), 300)
+    kinds = [example.kind for example in examples]
+    assert kinds.count("lesson") > 150
+    assert len(set(kinds)) > 4
