@@ -38,6 +38,7 @@ def test_the_base_student_knows_the_elementary_skills_and_no_others():
     assert sum(shares[skill.id] for skill in known.taught) / len(known.taught) <= 0.1
 
 
+@pytest.mark.slow
 def test_the_teacher_writes_valid_and_mostly_right_exercises():
     torch.manual_seed(0)
     report = teacher_report(*loaded("teacher"), count=60, targets=())
