@@ -85,6 +85,8 @@ class GenerateConfig(Section):
     """Requests leased or queued as ready at one time: the bound on generation's memory and on feedback lag."""
     exercises_per_skill: Positive = 32
     """Exercises written for every skill before any verdict."""
+    opening_difficulty: Annotated[int, Field(ge=1, le=5)] = 3
+    """Exercises that no verdict ordered cycle through difficulties 1 to this."""
     replay: Share = 0.5
     """Exercises for an elementary skill, as a share of those for a taught one: what is not practised is forgotten."""
     skills_per_exercise: tuple[Positive, ...] = (1, 2)

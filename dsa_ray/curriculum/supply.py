@@ -25,8 +25,6 @@ from dsa_ray.storage.texts import request_from_row
 Row = Mapping[str, Any]
 """What is known of a written item in numbers: `storage.texts.numbers`."""
 Emit = Callable[[dict[str, Any]], None]
-OPENING_DIFFICULTIES = 3
-"""Exercises ordered before any verdict cycle through difficulties 1 to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +261,7 @@ class Supply:
         order = Order(
             kind=Kind.EXERCISE,
             skills=(skill, *map(str, partners)),
-            difficulty=1 + number % OPENING_DIFFICULTIES,
+            difficulty=1 + number % self._config.generate.opening_difficulty,
             parents=(),
         )
         return self.order(order) is not None
