@@ -231,18 +231,16 @@ class Supply:
         self._briefs = briefs(graph)
 
     def _order_opening(self) -> None:
-        """Textbooks in learning order, then the first exercises, lower levels first."""
+        """Textbooks in learning order, then the first exercises in rounds of one per skill.
+
+        Levels are mixed: what is practised at the beginning only is forgotten by the end.
+        """
         assert self.graph is not None
         self._emit({"event": "graph", "skills": len(self.graph.skills), "faults": list(self._decomposition.faults)})
         for skill in self.taught:
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
-        rounds = self._config.generate.exercises_per_skill
-        for level in sorted({brief.level for brief in self._briefs.values()}):
-            for number in range(rounds):
-                for skill in self._practised(number):
-                    if self._briefs[skill].level == level:
-                        self._order_exercise(skill, number)
-        self._round = rounds
+        for _ in range(self._config.generate.exercises_per_skill):
+            self.order_round()
         self._opened = True
 
     def _practised(self, number: int) -> list[str]:
