@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all lint format requirements
+.PHONY: help setup announce-quickstart quickstart test test-all lint format requirements
 
 PYTHON ?= python3.11
 DEVICE ?= cpu
@@ -41,7 +41,10 @@ help:
 setup:
 	@.ci/setup "$(PYTHON)" "$(PINS)"
 
-quickstart: setup
+announce-quickstart:
+	@echo "The whole ring on this machine, CPU only: about 6 minutes on two cores, and a minute to set up the first time."
+
+quickstart: announce-quickstart setup
 	@name="quickstart-$$(date +%Y%m%d-%H%M%S)"
 	$(BIN)/dsa run configs/quickstart.yaml run.name="$$name" $(ARGS)
 	echo "The run lies in runs/$$name; open runs/$$name/report.html, or: $(BIN)/dsa report runs/$$name"
