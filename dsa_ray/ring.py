@@ -215,6 +215,7 @@ def _connect(config: Config) -> None:
         return
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(
+        address="local",  # else Ray joins whatever a `ray start` left on this machine, dead or alive
         num_cpus=int(config.cluster.cpus or len(os.sched_getaffinity(0))),
         include_dashboard=True,
         dashboard_host="127.0.0.1",

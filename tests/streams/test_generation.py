@@ -22,7 +22,7 @@ CPUS = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=CPUS, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=CPUS, include_dashboard=False, configure_logging=False, log_to_driver=False)
     yield
     ray.shutdown()
 
