@@ -145,15 +145,6 @@ class RequestBook:
         """Age of the oldest lease, seconds; 0 when nothing is out."""
         return max((now - lease.since for lease in self._leased.values()), default=0.0)
 
-    def cancel_queued(self) -> int:
-        """Forget what waits (the run needs no more text). Returns how many requests that were."""
-        cancelled = self.queue_depth
-        for request in (*self._urgent, *self._normal):
-            self._waiting[request.kind] -= 1
-        self._urgent.clear()
-        self._normal.clear()
-        return cancelled
-
     def restore(self, minted: Iterable[ExerciseRequest], settled: Container[int]) -> None:
         """Take up every request that a journal names, in the order minted; what is not settled waits again."""
         for request in minted:

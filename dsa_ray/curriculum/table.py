@@ -95,20 +95,17 @@ class ExerciseTable:
     def item(self, exercise: int, visit: int, weight: float) -> PackedItem:
         """The exercise as part of a packed row."""
         columns = self._columns
-        prompt = TextRef(segment=int(columns["segment"][exercise]), row=int(columns["row"][exercise]))
-        source = int(columns["answer_of"][exercise])
-        answer = TextRef(segment=int(columns["segment"][source]), row=int(columns["row"][source]))
         return PackedItem(
             exercise=exercise,
-            prompt=prompt,
-            answer=answer,
+            prompt=self._ref(exercise),
+            answer=self._ref(int(columns["answer_of"][exercise])),
             tokens=int(columns["tokens"][exercise]),
             loss_tokens=int(columns["loss_tokens"][exercise]),
             visit=visit,
             weight=weight,
         )
 
-    def ref(self, exercise: int) -> TextRef:
+    def _ref(self, exercise: int) -> TextRef:
         columns = self._columns
         return TextRef(segment=int(columns["segment"][exercise]), row=int(columns["row"][exercise]))
 
