@@ -172,6 +172,8 @@ class DynamicsConfig(Section):
     """Sampling weight of an easy exercise."""
     variants: int = Field(default=1, ge=0)
     """New variants per hard exercise."""
+    harder: int = Field(default=0, ge=0)
+    """New harder exercises of its own skills for each of two easy ones, beside the one composed of both."""
     max_difficulty: Positive = 5
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dsa_ray.config import DynamicsConfig
-from dsa_ray.dynamics.pairing import WaitingRoom
+from dsa_ray.dynamics.pairing import Waiting, WaitingRoom
 from dsa_ray.records import (
     EXERCISE_KINDS,
     Action,
@@ -43,11 +43,12 @@ class Policy:
     - erroneous: dropped, unless `drop_cap` is reached. In a stream the cap takes them as they come, not the highest
       mean first. What is dropped stays dropped.
     - hard: `variants` new exercises of the same skills and difficulty.
-    - easy: `easy_weight`, and composed with the longest-waiting easy one of different skills. If only one of the very
-      same skills waits, a harder one of its own is ordered instead; else it waits for a partner.
+    - easy: `easy_weight`, and composed with the longest-waiting easy one of different skills; with that, each of the
+      two gets `harder` harder ones of its own skills. If only one of the very same skills waits, a harder one of its
+      own is ordered instead; else it waits for a partner.
     - ambiguous: kept.
 
-    Variants per hard one, weights, pairing and `harder` are ours; the actions are the paper's.
+    Variants and harder ones, weights and pairing are ours; the actions are the paper's.
 
     An exercise orders children once per class, and once per (exercise, cycle): a verdict that is derived again after
     `void_after` orders nothing that was ordered already.
@@ -141,30 +142,32 @@ class Policy:
             return replace(lighter, reason="ordered_before")
         if verdict.exercise in self._waiting:
             return replace(lighter, reason="waiting")
-        order = self._compose(verdict.exercise, facts) or self._harder(verdict.exercise, facts)
-        if order is None:
-            self._waiting.add(verdict.exercise, facts.skills, facts.difficulty, verdict.step)
+        easy = Waiting(exercise=verdict.exercise, skills=facts.skills, difficulty=facts.difficulty, step=verdict.step)
+        partner = self._waiting.take_different(easy.skills)
+        if partner is not None:
+            orders = (self._composed(partner, easy), *self._harder(partner), *self._harder(easy))
+        elif easy.difficulty < self._config.max_difficulty and self._waiting.has_same(easy.skills):
+            orders = (_harder_than(easy),)
+        else:
+            self._waiting.add(easy)
             return replace(lighter, reason="waiting")
         self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.EASY)
-        for parent in order.parents:
+        for parent in orders[0].parents:
             self._ordered_classes.add((parent, VerdictClass.EASY))
-        return replace(lighter, actions=(Action.DOWN_WEIGHT, Action.COMPOSE), orders=(order,))
+        return replace(lighter, actions=(Action.DOWN_WEIGHT, Action.COMPOSE), orders=orders)
 
-    def _compose(self, exercise: int, facts: ExerciseFacts) -> Order | None:
-        partner = self._waiting.take_different(facts.skills)
-        if partner is None:
-            return None
+    def _composed(self, first: Waiting, second: Waiting) -> Order:
         return Order(
             kind=Kind.COMPOSED,
-            skills=_union(partner.skills, facts.skills),
-            difficulty=min(max(partner.difficulty, facts.difficulty) + 1, self._config.max_difficulty),
-            parents=(partner.exercise, exercise),
+            skills=_union(first.skills, second.skills),
+            difficulty=min(max(first.difficulty, second.difficulty) + 1, self._config.max_difficulty),
+            parents=(first.exercise, second.exercise),
         )
 
-    def _harder(self, exercise: int, facts: ExerciseFacts) -> Order | None:
-        if facts.difficulty >= self._config.max_difficulty or not self._waiting.has_same(facts.skills):
-            return None
-        return Order(kind=Kind.HARDER, skills=facts.skills, difficulty=facts.difficulty + 1, parents=(exercise,))
+    def _harder(self, easy: Waiting) -> tuple[Order, ...]:
+        if easy.difficulty >= self._config.max_difficulty:
+            return ()
+        return (_harder_than(easy),) * self._config.harder
 
     def _has_ordered(self, verdict: Verdict) -> bool:
         return (verdict.exercise, verdict.cycle) in self._ordered_cycles or (
@@ -179,6 +182,10 @@ class Policy:
 
 def _decision(verdict: Verdict, actions: tuple[Action, ...], weight: float, reason: str = "") -> Decision:
     return Decision(exercise=verdict.exercise, cycle=verdict.cycle, actions=actions, weight=weight, reason=reason)
+
+
+def _harder_than(easy: Waiting) -> Order:
+    return Order(kind=Kind.HARDER, skills=easy.skills, difficulty=easy.difficulty + 1, parents=(easy.exercise,))
 
 
 def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

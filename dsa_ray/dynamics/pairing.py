@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One easy exercise without a partner."""
+    """One easy exercise, without a partner yet."""
 
     exercise: int
     skills: tuple[str, ...]
@@ -33,13 +33,12 @@ class WaitingRoom:
     def __contains__(self, exercise: int) -> bool:
         return exercise in self._group_of
 
-    def add(self, exercise: int, skills: tuple[str, ...], difficulty: int, step: int) -> None:
+    def add(self, easy: Waiting) -> None:
         """Let an exercise wait, behind all that wait already."""
-        group = frozenset(skills)
+        group = frozenset(easy.skills)
         # dicts keep insertion order, so a group's first entry is the one that waits longest
-        entry = Waiting(exercise=exercise, skills=skills, difficulty=difficulty, step=step)
-        self._groups.setdefault(group, {})[exercise] = entry
-        self._group_of[exercise] = group
+        self._groups.setdefault(group, {})[easy.exercise] = easy
+        self._group_of[easy.exercise] = group
 
     def remove(self, exercise: int) -> None:
         """Take an exercise out, if it waits."""
@@ -79,7 +78,7 @@ class WaitingRoom:
         self._group_of, self._groups = {}, {}
         for row in state["waiting"].tolist():
             exercise, skills, difficulty, step = json.loads(row)
-            self.add(exercise, tuple(skills), difficulty, step)
+            self.add(Waiting(exercise=exercise, skills=tuple(skills), difficulty=difficulty, step=step))
 
     def _all(self) -> list[Waiting]:
         return [entry for entries in self._groups.values() for entry in entries.values()]

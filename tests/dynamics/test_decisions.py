@@ -87,6 +87,24 @@ def test_two_easy_ones_of_different_skills_are_composed():
     assert deciding.waiting == 0
 
 
+def test_with_the_composed_one_each_easy_one_gets_harder_ones_of_its_own():
+    deciding = policy(harder=2, max_difficulty=4)
+    decide(deciding, 1, EASY, "a", difficulty=3)
+    composed, *harder = decide(deciding, 2, EASY, "b", difficulty=1).orders
+    assert composed == Order(kind=Kind.COMPOSED, skills=("a", "b"), difficulty=4, parents=(1, 2))
+    first = Order(kind=Kind.HARDER, skills=("a",), difficulty=4, parents=(1,))
+    second = Order(kind=Kind.HARDER, skills=("b",), difficulty=2, parents=(2,))
+    assert harder == [first, first, second, second]
+    assert decide(deciding, 1, EASY, "a", cycle=1, difficulty=3).orders == (), "once for each class"
+
+
+def test_at_the_highest_difficulty_there_is_nothing_harder():
+    deciding = policy(harder=1, max_difficulty=3)
+    decide(deciding, 1, EASY, "a", difficulty=3)
+    kinds = [order.kind for order in decide(deciding, 2, EASY, "b", difficulty=3).orders]
+    assert kinds == [Kind.COMPOSED]
+
+
 def test_difficulty_stops_at_its_limit():
     deciding = policy(max_difficulty=3)
     decide(deciding, 1, EASY, "a", difficulty=3)

@@ -20,13 +20,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MODELS, help="folder that gets teacher/ and student/")
     parser.add_argument("--steps", type=int, help="fewer steps, to try out a change")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cuda takes minutes where a CPU takes an hour")
     given = parser.parse_args()
     for recipe in (STUDENT, TEACHER):
         if recipe.name in given.models:
-            _make(shortened(recipe, given.steps) if given.steps else recipe, given.out / recipe.name, given.threads)
+            _make(shortened(recipe, given.steps) if given.steps else recipe, given.out / recipe.name, given)
 
 
-def _make(recipe: Recipe, folder: Path, threads: int) -> None:
+def _make(recipe: Recipe, folder: Path, given: argparse.Namespace) -> None:
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -37,7 +38,7 @@ def _make(recipe: Recipe, folder: Path, threads: int) -> None:
             if not console.is_terminal and (step + 1) % LOG_EVERY == 0:
                 print(f"{recipe.name}: step {step + 1} of {recipe.schedule.steps}, loss {loss:.3f}", flush=True)
 
-        model, tokenizer, seconds = build(recipe, folder, report, threads)
+        model, tokenizer, seconds = build(recipe, folder, report, given.threads, given.device)
     measured = report_of(recipe, model, tokenizer)
     write_recipe(recipe, folder, seconds, measured)
     console.print(f"{recipe.name}: {seconds:.0f} s, written to {folder}")

@@ -54,14 +54,14 @@ TEACHER = Recipe(
     name="teacher",
     examples=teacher_examples,
     shape=Shape(hidden=160, layers=5, heads=5, inner=448),
-    schedule=Schedule(steps=4000, tokens_per_step=1024),
+    schedule=Schedule(steps=7000, tokens_per_step=1024),
     vocabulary=1280,
 )
 STUDENT = Recipe(
     name="student",
     examples=student_examples,
     shape=Shape(hidden=128, layers=5, heads=4, inner=384),
-    schedule=Schedule(steps=1500, tokens_per_step=1024),
+    schedule=Schedule(steps=5000, tokens_per_step=1024),
     vocabulary=640,
 )
 
@@ -76,17 +76,17 @@ def fingerprint(recipe: Recipe) -> str:
 
 
 def build(
-    recipe: Recipe, folder: Path, report: Callable[[int, float], None], threads: int = 2
+    recipe: Recipe, folder: Path, report: Callable[[int, float], None], threads: int = 2, device: str = "cpu"
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, float]:
     """Train the model and write it to `folder` in Hugging Face format, bfloat16. Returns it with the seconds taken."""
     torch.set_num_threads(threads)
     started = time.monotonic()
     tokenizer = _tokenizer(recipe)
-    model = new_model(recipe.shape, tokenizer, recipe.seed)
+    model = new_model(recipe.shape, tokenizer, recipe.seed).to(device)
     encoded = (encode(tokenizer, example) for example in recipe.examples(Random(recipe.seed)))
     data = batches(encoded, recipe.schedule.tokens_per_step, Random(recipe.seed))
     train(model, data, recipe.schedule, report)
-    model = model.to(torch.bfloat16)
+    model = model.to("cpu", torch.bfloat16)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder, save_jinja_files=False)
     return model.float(), tokenizer, time.monotonic() - started

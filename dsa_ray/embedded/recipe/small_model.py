@@ -122,15 +122,16 @@ def train(
     schedule: Schedule,
     report: Callable[[int, float], None],
 ) -> None:
-    """Train in place; `report(step, loss)` after every step."""
+    """Train in place, on the model's device; `report(step, loss)` after every step."""
     optimizers = _optimizers(model, schedule)
+    device = model.device
     model.train()
     for step, (ids, labels) in enumerate(islice(data, schedule.steps)):
         for optimizer, peak in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = peak * schedule.rate(step)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = answer_loss(model, ids, labels)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            loss = answer_loss(model, ids.to(device), labels.to(device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, _ in optimizers:
