@@ -19,7 +19,7 @@ import numpy as np
 
 from dsa_ray.config import Config
 from dsa_ray.curriculum.leases import LeaseLedger
-from dsa_ray.curriculum.planner import EXERCISES, StepPlanner
+from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.supply import Accepted, Emit, Row, Supply
@@ -251,7 +251,8 @@ class Curator:
     def _open_training(self) -> None:
         if self.supply.textbooks_settled and not self.planner.textbooks_known:
             books = self.supply.textbooks
-            self.planner.set_textbooks([books[skill] for skill in self.supply.taught if skill in books])
+            order = reading_order(self.supply.taught, self._config.train.textbook_order, self._config.run.seed)
+            self.planner.set_textbooks([books[skill] for skill in order if skill in books])
 
     def _phase(self) -> str:
         if not self.supply.graph_done:

@@ -6,6 +6,7 @@ over the answer tokens of the step, whoever holds them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,19 @@ class StepPlanner:
     def _item(self, exercise: int) -> PackedItem:
         probe = exercise in self._table.planted and self._table.probes
         return self._table.item(exercise, self._sampler.visits(exercise), 0.0 if probe else 1.0)
+
+
+def reading_order(skills: Sequence[str], order: str, seed: int) -> list[str]:
+    """The skills, given in learning order, in the order in which their textbooks are read.
+
+    Args:
+        order: `graph`, `reversed` or `shuffled` (the same for the same seed).
+    """
+    if order == "reversed":
+        return list(reversed(skills))
+    if order == "shuffled":
+        return [skills[index] for index in np.random.default_rng(seed).permutation(len(skills))]
+    return list(skills)
 
 
 def _wanted(rows: int, row_tokens: int, mean_tokens: float) -> int:

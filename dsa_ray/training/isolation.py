@@ -79,20 +79,31 @@ class PackedModel(nn.Module):
                 return
         raise IsolationError(f"{type(model).__name__}: packed examples see each other with isolation={isolation}")
 
+    def compile_layers(self) -> None:
+        """Compile every layer of the model by itself, for rows of any length; the first steps take minutes."""
+        names = set(self.model._no_split_modules or ())
+        for module in self.model.modules():
+            if type(module).__name__ in names:
+                module.compile(dynamic=True)
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of the arithmetic."""
         return self._autocast or next(self.model.parameters()).dtype
 
-    def forward(self, row: RowTensors) -> Tensor:
-        """Negative log-likelihood of the row's targets in nats, float32[P]."""
+    def forward(self, row: RowTensors, rows: int | None = None) -> Tensor:
+        """Negative log-likelihood of the row's targets in nats, float32[P].
+
+        Args:
+            rows: positions whose logits may exist at one time; none: what suits the device.
+        """
         with torch.autocast(row.input_ids.device.type, self._autocast, enabled=self._autocast is not None):
             if self.isolation is Isolation.SEPARATE:
                 return self._forward_separately(row)
-            return self._forward_packed(row)
+            return self._forward_packed(row, rows or rows_at_once(self._vocabulary, row.input_ids.device))
 
-    def _forward_packed(self, row: RowTensors) -> Tensor:
-        rows = rows_at_once(self._vocabulary, row.input_ids.device)
+    def _forward_packed(self, row: RowTensors, rows: int) -> Tensor:
+        """The nll with the logits of at most `rows` positions at one time, where the output layer allows it."""
         in_pieces = self._head is not None and len(row.targets) > rows
         if in_pieces:
             self._head.ask(row.targets, rows)
@@ -140,22 +151,16 @@ def _chunked_head(packed: PackedModel, device: torch.device) -> ChunkedHead | No
     packed.eval()
     row, _ = _probe_rows(packed._vocabulary, device)
     plain = packed(row)
-    head = ChunkedHead(layer)
-    head.ask(row.targets, len(row.targets) // 2)
-    output = packed.model(
-        input_ids=row.input_ids,
-        position_ids=row.position_ids,
-        use_cache=False,
-        logits_to_keep=row.where,
-        **attention_arguments(packed.isolation, row),
-    )
+    packed._head = ChunkedHead(layer)
+    pieces = packed.forward(row, rows=len(row.targets) // 2)
     packed.train(training)
-
-    agrees = torch.allclose(output.logits[0, :, 0].float(), plain, rtol=_tolerance(packed), atol=_tolerance(packed))
-    if not agrees:
-        del layer.forward
-        logger.info("%s changes its logits after the output layer: its loss is not taken in pieces", type(packed.model))
-    return head if agrees else None
+    tolerance = _tolerance(packed)
+    if torch.allclose(pieces.float(), plain, rtol=tolerance, atol=tolerance):
+        return packed._head
+    packed._head = None
+    del layer.forward
+    logger.info("%s changes its logits after the output layer: its loss is not taken in pieces", type(packed.model))
+    return None
 
 
 def attention_arguments(way: Isolation, row: RowTensors) -> dict[str, Any]:

@@ -25,10 +25,15 @@ class TorchEngine:
 
     def __init__(self, model: Student, config: TrainConfig, device: str = "cpu") -> None:
         self._config = config
-        self._model = model.float().to(device)
+        self._model = model.to(device)
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():  # weights of 4 bits are packed into integers
+                tensor.data = tensor.data.float()
         self._device = torch.device(device)
         dtype = training_dtype(config)
         self._packed = PackedModel(self._model, autocast=None if dtype == torch.float32 else dtype).train()
+        if config.compile:
+            self._packed.compile_layers()
         self._scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self._optimizer = adamw(self._model, config)
 

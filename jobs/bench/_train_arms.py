@@ -111,9 +111,8 @@ class LoopArm:
         dtype = training_dtype(config)
         model = model.to(dtype if HAS_DEEPSPEED else torch.float32).to(device)
         autocast = None if HAS_DEEPSPEED or dtype == torch.float32 else dtype
-        module = (
-            _AsTransformersRunsIt(model, autocast) if as_transformers_runs_it else PackedModel(model, None, autocast)
-        )
+        wrap = _AsTransformersRunsIt if as_transformers_runs_it else PackedModel
+        module = wrap(model, autocast=autocast)
         self._step = _deepspeed_step(module, model, config) if HAS_DEEPSPEED else _torch_step(module, model, config)
         tensors = [row_tensors(row, device) for row in rows]
         self._tokens = cycle([tensor.input_ids.shape[1] for tensor in tensors])

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,7 +40,6 @@ class Comparison:
     arms: tuple[str, ...] = (STREAM, BARE, PLAIN)
     device: str = "cpu"
     all_tokens: bool = False
-    liger: bool = False
 
     @property
     def world(self) -> int:
@@ -123,11 +123,12 @@ def _feed(comparison: Comparison, rank: int) -> Feed:
 
 
 def _measure(comparison: Comparison, feed: Feed, process: RowProcess) -> Measured:
-    build, config, device = SHAPES[comparison.shape], comparison.config, comparison.device
+    config, device = comparison.config, comparison.device
+    build = partial(_build, comparison.shape, device)
     parameters = build().num_parameters()
     arms: dict[str, Arm] = {}
     if STREAM in comparison.arms:
-        arms[STREAM] = StreamArm(_kernels(build(), comparison), config, iter(process), comparison.world, device)
+        arms[STREAM] = StreamArm(build(), config, iter(process), comparison.world, device)
     memory = list(rows(feed, IN_MEMORY_STEPS)) if {BARE, PLAIN} & set(comparison.arms) else []
     for name in (BARE, PLAIN):
         if name in comparison.arms:
@@ -138,12 +139,9 @@ def _measure(comparison: Comparison, feed: Feed, process: RowProcess) -> Measure
     return Measured(speeds, _peak_gib(device), share, parameters)
 
 
-def _kernels(model: Any, comparison: Comparison) -> Any:
-    if comparison.liger:
-        from liger_kernel.transformers import _apply_liger_kernel_to_instance
-
-        _apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=False)
-    return model
+def _build(shape: str, device: str) -> Any:
+    with torch.device(device):
+        return SHAPES[shape]()
 
 
 def _in_turn(arms: dict[str, Arm], comparison: Comparison) -> dict[str, list[float]]:
@@ -162,7 +160,7 @@ def _against_trl(comparison: Comparison, ours: Arm | None) -> dict[str, list[flo
     if comparison.device == "cpu":
         torch.manual_seed(0)
     pairs = pairs_with_trl(
-        SHAPES[comparison.shape](),
+        _build(comparison.shape, comparison.device),
         comparison.config,
         comparison.texts,
         comparison.tokenizer,
@@ -170,7 +168,7 @@ def _against_trl(comparison: Comparison, ours: Arm | None) -> dict[str, list[flo
         pairs=comparison.pairs,
         steps=comparison.steps,
         all_tokens=comparison.all_tokens,
-        liger=comparison.liger,
+        liger=comparison.config.fused_kernels,
     )
     speeds = {TRL: [theirs for _, theirs in pairs]}
     return speeds | ({STREAM: [mine for mine, _ in pairs]} if ours else {})

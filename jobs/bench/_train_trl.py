@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -49,6 +50,8 @@ def pairs_with_trl(
             self.tokens += int(inputs["input_ids"].numel() if mask is None else mask.sum())
             return super().training_step(model, inputs, *arguments)
 
+    for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE"):  # else it would wrap its one process for several
+        os.environ.pop(name, None)
     on_cpu = not torch.cuda.is_available()
     interleave = _Interleave(ours, steps)
     with tempfile.TemporaryDirectory() as folder:

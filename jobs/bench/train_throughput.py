@@ -21,8 +21,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ from dsa_ray.training.flops import peak_flops, training_flops
 # Per shape: steps of a block, pairs. A block lasts some seconds.
 BLOCKS = {"3M": (24, 7), "20M": (5, 7), "130M": (1, 5)}
 GPU_ROW = 8192
-GPU_BLOCKS = (10, 5)
+GPU_BLOCKS = (8, 5)
 STREAM_TOKENS = 300_000
 PRIME_RL = 26_000.0
 """Tokens per second that prime-rl publishes for Qwen3-0.6B on one H100."""
@@ -49,6 +50,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a subset, within five minutes on two cores")
     parser.add_argument("--text", metavar="PATH", help="GSM8K's JSONL: a file or a folder")
     parser.add_argument("--only", choices=("cpu", "gpu"), help="one section")
+    parser.add_argument("--shapes", nargs="+", choices=tuple(BLOCKS), help="of the CPU section; default all")
     wanted = parser.parse_args()
     quieten()
     texts = load_texts(wanted.text)
@@ -56,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-train-") as folder:
         tokenizer = make_tokenizer(texts, 4096, folder)
         if wanted.only != "gpu":
-            measure_cpu(book, texts, tokenizer, quick=wanted.quick)
+            measure_cpu(book, texts, tokenizer, wanted.shapes or list(BLOCKS), quick=wanted.quick)
         if wanted.only != "cpu":
             measure_gpu(book, texts, tokenizer)
     book.print(wanted.text or "made by the built-in writers")
@@ -125,10 +127,10 @@ def versions() -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------------------- CPU
 
 
-def measure_cpu(book: Book, texts: tuple[Text, ...], tokenizer: str, *, quick: bool) -> None:
+def measure_cpu(book: Book, texts: tuple[Text, ...], tokenizer: str, shapes: Sequence[str], *, quick: bool) -> None:
     print(f"CPU, rows of 512 tokens, bf16, engine: {engine_name()}", flush=True)
-    shapes, stages = (("3M",), (2,)) if quick else (tuple(BLOCKS), (1, 2, 3))
-    stages = stages if HAS_DEEPSPEED else (0,)
+    shapes = ["3M"] if quick else shapes
+    stages = ((2,) if quick else (1, 2, 3)) if HAS_DEEPSPEED else (0,)
     for shape in shapes:
         for stage in stages:
             for ranks in (1, 2) if HAS_DEEPSPEED else (1,):
@@ -139,7 +141,8 @@ def measure_cpu(book: Book, texts: tuple[Text, ...], tokenizer: str, *, quick: b
         book.skipped["two ranks"] = "DeepSpeed is not installed"
     if quick:
         book.skipped["20M, 130M, ZeRO 1 and 3"] = "--quick"
-    _stream(book, texts, tokenizer)
+    if "3M" in shapes:
+        _stream(book, texts, tokenizer)
 
 
 def _config(stage: int, ranks: int, row_tokens: int = 512, rows_per_step: int = 2) -> TrainConfig:
@@ -206,35 +209,47 @@ def measure_gpu(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
         book.skipped["GPU: Qwen3-0.6B shape at 8,192 tokens"] = "no GPU"
         return
     print(f"GPU {torch.cuda.get_device_name()}, rows of {GPU_ROW} tokens, bf16, engine: {engine_name()}", flush=True)
-    config = _config(1 if HAS_DEEPSPEED else 0, 1, GPU_ROW, rows_per_step=1)
-    steps, pairs = GPU_BLOCKS
-    ways = [("as is", False, (STREAM, BARE, PLAIN))]
+    _gpu_against_loops(book, texts, tokenizer)
     if MISSING:
         book.skipped["GPU: over TRL"] = f"not installed: {', '.join(MISSING)}"
-    else:
-        ways.append(("as is, with TRL", False, (STREAM, TRL)))
-    for name, liger, arms in ways:
-        comparison = Comparison(
-            shape="qwen3-0.6b",
-            config=config,
-            texts=texts,
-            tokenizer=tokenizer,
-            pairs=pairs,
-            steps=steps,
-            arms=arms,
-            device="cuda",
-            all_tokens=True,
-            liger=liger,
-        )
-        measured = compare(comparison)
-        book.note(f"GPU, {name}", measured)
-        if TRL in arms:
-            book.bar("GPU: over TRL", measured.ratio(TRL), 1.1)
-        else:
-            book.bar("GPU: tokens/s", measured.median(STREAM), PRIME_RL)
-            book.bar("GPU: over the plain loop", min(measured.ratio(BARE), measured.ratio(PLAIN)), 0.95)
-            book.figures["GPU, MFU"] = _mfu(measured.median(STREAM), texts, tokenizer)
-            print(f"  GPU, MFU {book.figures['GPU, MFU']}", flush=True)
+        return
+    _gpu_against_trl(book, texts, tokenizer, fused_kernels=False)
+    if find_spec("liger_kernel") is not None:
+        _gpu_against_trl(book, texts, tokenizer, fused_kernels=True)
+
+
+def _gpu_comparison(texts: tuple[Text, ...], tokenizer: str, arms: tuple[str, ...], **train: Any) -> Comparison:
+    stage, (steps, pairs) = (1 if HAS_DEEPSPEED else 0), GPU_BLOCKS
+    config = TrainConfig(zero_stage=stage, row_tokens=GPU_ROW, rows_per_step=1, **train)
+    return Comparison(
+        shape="qwen3-0.6b",
+        config=config,
+        texts=texts,
+        tokenizer=tokenizer,
+        pairs=pairs,
+        steps=steps,
+        arms=arms,
+        device="cuda",
+        all_tokens=True,
+    )
+
+
+def _gpu_against_loops(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
+    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM, BARE, PLAIN)))
+    book.note("GPU, ZeRO 1, 1 rank" if HAS_DEEPSPEED else "GPU, 1 rank", measured)
+    book.bar("GPU: tokens/s", measured.median(STREAM), PRIME_RL)
+    book.bar("GPU: over the plain loop", min(measured.ratio(BARE), measured.ratio(PLAIN)), 0.95)
+    book.bar("GPU: statistics' share", measured.step_share, 0.02, at_most=True)
+    book.figures["GPU, MFU"] = _mfu(measured.median(STREAM), texts, tokenizer)
+    print(f"  GPU, MFU {book.figures['GPU, MFU']}", flush=True)
+
+
+def _gpu_against_trl(book: Book, texts: tuple[Text, ...], tokenizer: str, *, fused_kernels: bool) -> None:
+    """Both as they are, or both with liger's kernels."""
+    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM, TRL), fused_kernels=fused_kernels))
+    name = "with liger's kernels" if fused_kernels else "as is"
+    book.note(f"GPU, TRL, both {name}", measured)
+    book.bar(f"GPU: over TRL, both {name}", measured.ratio(TRL), 1.1)
 
 
 def _mfu(speed: float, texts: tuple[Text, ...], tokenizer: str) -> float | None:
@@ -245,7 +260,8 @@ def _mfu(speed: float, texts: tuple[Text, ...], tokenizer: str) -> float | None:
     feed = Feed(texts=texts, tokenizer=tokenizer, row_tokens=GPU_ROW, rows_per_step=1, all_tokens=True)
     row = next(iter(rows(feed, 1)))
     lengths = [int((row["segment"] == index).sum()) for index in range(int(row["segment"].max()) + 1)]
-    model = SHAPES["qwen3-0.6b"]()
+    with torch.device("meta"):
+        model = SHAPES["qwen3-0.6b"]()
     return round(training_flops(model, model.config, lengths) / sum(lengths) * speed / peak, 4)
 
 

@@ -1,14 +1,19 @@
 """What only a GPU shows: the flash kernels isolate, 16 bits train, the loss in pieces saves memory."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.training import loss as loss_module
 from dsa_ray.training.isolation import Isolation, PackedModel
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
+from dsa_ray.training.student import load_student, prepare
 from dsa_ray.training.torch_engine import TorchEngine
 from tests.training.builders import ARCHITECTURES, VOCABULARY, random_row, tiny_model
 
@@ -87,3 +92,48 @@ def test_the_loss_in_pieces_takes_a_fraction_of_the_memory(monkeypatch: pytest.M
         peaks.append(torch.cuda.max_memory_allocated() - before)
     assert sums[1] == pytest.approx(sums[0], rel=1e-3)
     assert peaks[1] < 0.2 * peaks[0]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> str:
+    """A model large enough for 4-bit blocks, with its tokenizer, as a folder."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
+    LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4)).save_pretrained(tmp_path / "base")
+    raw = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
+    PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="w1").save_pretrained(tmp_path / "base")
+    return str(tmp_path / "base")
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
+def test_qlora_learns_on_frozen_4_bit_weights_and_exports_its_adapter_and_the_merged_model(
+    base: str, tmp_path: Path
+) -> None:
+    config = TrainConfig(lora_rank=8, quantize="nf4", lora_targets=("q_proj", "v_proj", "down_proj"))
+    model, tokenizer = load_student(base, config)
+    assert any(parameter.dtype == torch.uint8 for parameter in model.parameters())
+    engine = TorchEngine(model, config, device="cuda")
+    seen = []
+    for _ in range(30):
+        seen.append(float(engine.train_row(random_row(), last=True).losses.mean()))
+        engine.step(1e-2)
+    assert seen[-1] < 0.9 * seen[0]
+    engine.export_hf(str(tmp_path / "adapter"), tokenizer)
+    engine.export_hf(str(tmp_path / "merged"), tokenizer, merged=True)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    again = TorchEngine(merged, TrainConfig(precision="fp32"), device="cuda")
+    losses_then = engine.train_row(random_row(), last=True).losses
+    np.testing.assert_allclose(again.train_row(random_row(), last=True).losses, losses_then, rtol=0.05)
+    quantized = load_student(base, TrainConfig(lora_rank=8, quantize="nf4"))[0].get_base_model()
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size < 200_000
+    assert quantized.config.quantization_config is not None
+
+
+@pytest.mark.skipif(find_spec("liger_kernel") is None, reason="needs liger-kernel")
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_fused_kernels_give_the_same_losses(architecture: str) -> None:
+    row = random_row(LENGTHS)
+    plain = TorchEngine(tiny_model(architecture), TrainConfig(), device="cuda").train_row(row, last=True).losses
+    config = TrainConfig(fused_kernels=True)
+    fused = TorchEngine(prepare(tiny_model(architecture).cuda(), config), config, device="cuda")
+    np.testing.assert_allclose(fused.train_row(row, last=True).losses, plain, rtol=0.02)
