@@ -105,7 +105,9 @@ class GenerateConfig(Section):
     request_timeout_s: float = Field(default=120.0, gt=0)
     """A request that a replica holds longer is given to another."""
     max_question_tokens: Positive = 384
-    """A longer exercise (question and solution, student tokens) is rejected as too_long."""
+    """An exercise (question and solution, student tokens) that is longer is treated as `long_exercises` says."""
+    long_exercises: Literal["refuse", "truncate"] = "refuse"
+    """`refuse`: rejected as too_long; `truncate`: its solution is cut off, without an end token. Both are counted."""
 
 
 class TrainConfig(Section):
@@ -125,8 +127,6 @@ class TrainConfig(Section):
     """ZeRO 1 and up: optimizer state lives in main memory."""
     offload_parameters: bool = False
     """ZeRO 3: weights live in main memory."""
-    fused_kernels: bool = False
-    """Norms, rotary positions and activations by liger-kernel, where it knows the architecture. GPUs only."""
     row_tokens: Positive = 512
     """Length of a packed row; at most 512 pays on CPU."""
     rows_per_step: Positive = 2
@@ -313,10 +313,10 @@ def _check_gpu_only(config: Config) -> None:
         return
     if config.train.quantize != "none":
         raise ValueError(
-            f"train.quantize: {config.train.quantize} needs a GPU; set cluster.rank_gpus=1 or quantize=none"
+            f"train.quantize: {config.train.quantize} needs a GPU; set cluster.rank_gpus=1 or train.quantize=none"
         )
-    if config.train.fused_kernels:
-        raise ValueError("train.fused_kernels: these need a GPU; set cluster.rank_gpus=1 or leave them out")
+    if config.train.compile:
+        raise ValueError("train.compile: pays on GPUs only; set cluster.rank_gpus=1 or train.compile=false")
 
 
 def _check_offload(train: TrainConfig) -> None:

@@ -219,6 +219,7 @@ class Curator:
         verdicts = self._last_verdict
         return {
             "rejected": dict(supply.rejected),
+            "truncated": supply.truncated,
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
             "planted": len(self.table.planted),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.curriculum.packing import pack_step, split_long
+from dsa_ray.curriculum.packing import pack_step, split_text
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.records import PackedItem, RowPlan, TextRef
@@ -152,11 +152,11 @@ def _wanted(rows: int, row_tokens: int, mean_tokens: float) -> int:
 
 
 def _pack_in_order(books: list[Book], row_tokens: int) -> list[list[PackedItem]]:
-    """Rows of textbook chunks in strict order; a chunk that does not fit opens the next row."""
+    """Rows of textbook chunks in strict order, packed to full length; chunks are cut as `split_text` says."""
     rows: list[list[PackedItem]] = []
     room = 0
     for book, ref, tokens in books:
-        for offset, length in split_long(tokens, row_tokens):
+        for offset, length in split_text(tokens, room, row_tokens):
             if length > room:
                 rows.append([])
                 room = row_tokens

@@ -61,14 +61,12 @@ def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTok
 
 
 def prepare(model: PreTrainedModel, config: TrainConfig) -> Student:
-    """Make a loaded causal LM ready for training: dropout off, fused kernels, checkpointing, adapter.
+    """Make a loaded causal LM ready for training: dropout off, checkpointing, adapter.
 
     Raises:
-        StudentError: liger-kernel is missing, or the model has none of the adapter's modules.
+        StudentError: the model has none of the modules that the adapter is for.
     """
     _switch_dropout_off(model)
-    if config.fused_kernels:
-        _fuse_kernels(model)
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if not config.lora_rank:
@@ -110,15 +108,6 @@ def _quantization(config: TrainConfig) -> dict[str, Any]:
     return {"quantization_config": how, "device_map": {"": torch.cuda.current_device()}}
 
 
-def _fuse_kernels(model: PreTrainedModel) -> None:
-    if importlib.util.find_spec("liger_kernel") is None:
-        raise StudentError("train.fused_kernels: needs liger-kernel; pip install liger-kernel, or leave it out")
-    from liger_kernel.transformers import _apply_liger_kernel_to_instance
-
-    # Not its loss: ours gives one per example, and takes large vocabularies in pieces too.
-    _apply_liger_kernel_to_instance(model, cross_entropy=False, fused_linear_cross_entropy=False)
-
-
 def save_student(
     model: Student, tokenizer: PreTrainedTokenizerBase | None, folder: str, weights: dict[str, Tensor], *, merged: bool
 ) -> None:
@@ -131,7 +120,7 @@ def save_student(
     Path(folder).mkdir(parents=True, exist_ok=True)
     target = model.get_base_model() if isinstance(model, PeftModel) and merged else model
     dtype = next(iter(weights.values())).dtype
-    target.save_pretrained(folder, state_dict=weights)  # empties `weights` as it goes
+    _write_weights(target, folder, weights)
     if not isinstance(target, PeftModel):
         config = copy.deepcopy(target.config)  # save_pretrained wrote the type of the model, not of `weights`
         config.dtype = dtype
@@ -140,6 +129,18 @@ def save_student(
         config.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
+
+
+def _write_weights(target: Student, folder: str, weights: dict[str, Tensor]) -> None:
+    """Write these weights, not those of a 4-bit model, which transformers would take in their place."""
+    quantizer = None if isinstance(target, PeftModel) else getattr(target, "hf_quantizer", None)
+    if quantizer is not None:
+        target.hf_quantizer = None
+    try:
+        target.save_pretrained(folder, state_dict=weights)  # empties `weights` as it goes
+    finally:
+        if quantizer is not None:
+            target.hf_quantizer = quantizer
 
 
 def plain_weights(model: Student, dtype: torch.dtype, *, merged: bool) -> dict[str, Tensor]:

@@ -21,8 +21,6 @@ from _train_trl import pairs_with_trl, synchronize
 
 from dsa_ray.config import TrainConfig
 
-IN_MEMORY_STEPS = 8
-"""Steps whose rows the plain loops hold; they go round."""
 STREAM, BARE, PLAIN, TRL = "stream", "bare", "plain", "trl"
 
 
@@ -129,7 +127,9 @@ def _measure(comparison: Comparison, feed: Feed, process: RowProcess) -> Measure
     arms: dict[str, Arm] = {}
     if STREAM in comparison.arms:
         arms[STREAM] = StreamArm(build(), config, iter(process), comparison.world, device)
-    memory = list(rows(feed, IN_MEMORY_STEPS)) if {BARE, PLAIN} & set(comparison.arms) else []
+    # As many rows as will be trained: oneDNN makes its kernels per shape, so rows that come again are cheaper.
+    held = (comparison.pairs + 1) * comparison.steps if {BARE, PLAIN} & set(comparison.arms) else 0
+    memory = list(rows(feed, held))
     for name in (BARE, PLAIN):
         if name in comparison.arms:
             arms[name] = LoopArm(build(), config, memory, device, as_transformers_runs_it=name == PLAIN)
@@ -168,7 +168,6 @@ def _against_trl(comparison: Comparison, ours: Arm | None) -> dict[str, list[flo
         pairs=comparison.pairs,
         steps=comparison.steps,
         all_tokens=comparison.all_tokens,
-        liger=comparison.config.fused_kernels,
     )
     speeds = {TRL: [theirs for _, theirs in pairs]}
     return speeds | ({STREAM: [mine for mine, _ in pairs]} if ours else {})

@@ -30,7 +30,6 @@ def pairs_with_trl(
     pairs: int,
     steps: int,
     all_tokens: bool,
-    liger: bool = False,
 ) -> list[tuple[float, float]]:
     """Tokens per second (ours, TRL) of every pair, the first pair left out: it warms up.
 
@@ -74,7 +73,6 @@ def pairs_with_trl(
             completion_only_loss=not all_tokens,
             disable_tqdm=True,
             dataset_num_proc=None,
-            use_liger_kernel=liger,
         )
         trainer = Counting(
             model=model,

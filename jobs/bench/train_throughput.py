@@ -23,7 +23,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -117,7 +116,7 @@ def engine_name() -> str:
 
 
 def versions() -> Iterator[tuple[str, str]]:
-    for name in ("torch", "transformers", "deepspeed", "trl", "liger-kernel"):
+    for name in ("torch", "transformers", "deepspeed", "trl"):
         try:
             yield name, version(name)
         except PackageNotFoundError:
@@ -210,12 +209,11 @@ def measure_gpu(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
         return
     print(f"GPU {torch.cuda.get_device_name()}, rows of {GPU_ROW} tokens, bf16, engine: {engine_name()}", flush=True)
     _gpu_against_loops(book, texts, tokenizer)
+    _gpu_compiled(book, texts, tokenizer)
     if MISSING:
         book.skipped["GPU: over TRL"] = f"not installed: {', '.join(MISSING)}"
         return
-    _gpu_against_trl(book, texts, tokenizer, fused_kernels=False)
-    if find_spec("liger_kernel") is not None:
-        _gpu_against_trl(book, texts, tokenizer, fused_kernels=True)
+    _gpu_against_trl(book, texts, tokenizer)
 
 
 def _gpu_comparison(texts: tuple[Text, ...], tokenizer: str, arms: tuple[str, ...], **train: Any) -> Comparison:
@@ -244,12 +242,16 @@ def _gpu_against_loops(book: Book, texts: tuple[Text, ...], tokenizer: str) -> N
     print(f"  GPU, MFU {book.figures['GPU, MFU']}", flush=True)
 
 
-def _gpu_against_trl(book: Book, texts: tuple[Text, ...], tokenizer: str, *, fused_kernels: bool) -> None:
-    """Both as they are, or both with liger's kernels."""
-    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM, TRL), fused_kernels=fused_kernels))
-    name = "with liger's kernels" if fused_kernels else "as is"
-    book.note(f"GPU, TRL, both {name}", measured)
-    book.bar(f"GPU: over TRL, both {name}", measured.ratio(TRL), 1.1)
+def _gpu_compiled(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
+    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM,), compile=True))
+    book.note("GPU, compiled layers", measured)
+    book.figures["GPU, MFU, compiled layers"] = _mfu(measured.median(STREAM), texts, tokenizer)
+
+
+def _gpu_against_trl(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
+    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM, TRL)))
+    book.note("GPU, with TRL", measured)
+    book.bar("GPU: over TRL", measured.ratio(TRL), 1.1)
 
 
 def _mfu(speed: float, texts: tuple[Text, ...], tokenizer: str) -> float | None:

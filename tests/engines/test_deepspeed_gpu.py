@@ -1,7 +1,5 @@
 """The DeepSpeed engine on one GPU: every ZeRO stage, both 16-bit types, state and weights in main memory."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -13,13 +11,6 @@ from tests.training.builders import random_row, tiny_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 deepspeed_engine = pytest.importorskip("dsa_ray.engines.deepspeed_engine")
-
-
-@pytest.fixture(autouse=True)
-def process_group_of_its_own() -> Iterator[None]:
-    yield
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 def losses(engine: object, steps: int = 12) -> list[float]:
