@@ -105,7 +105,9 @@ class GenerateConfig(Section):
     request_timeout_s: float = Field(default=120.0, gt=0)
     """A request that a replica holds longer is given to another."""
     max_question_tokens: Positive = 384
-    """A longer exercise (question and solution, student tokens) is rejected as too_long."""
+    """An exercise (question and solution, student tokens) that is longer is treated as `long_exercises` says."""
+    long_exercises: Literal["refuse", "truncate"] = "refuse"
+    """`refuse`: rejected as too_long; `truncate`: its solution is cut off, without an end token. Both are counted."""
 
 
 class TrainConfig(Section):
@@ -117,6 +119,14 @@ class TrainConfig(Section):
     optimizer: Literal["adamw"] = "adamw"
     lora_rank: int = Field(default=0, ge=0)
     """0 tunes all weights; above, a PEFT adapter of this rank."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of the modules that get an adapter, e.g. [q_proj, v_proj]; none: every linear layer but the output's."""
+    quantize: Literal["none", "nf4"] = "none"
+    """`nf4`: QLoRA, the frozen weights in 4 bits. GPUs only; needs bitsandbytes."""
+    offload_optimizer: bool = False
+    """ZeRO 1 and up: optimizer state lives in main memory."""
+    offload_parameters: bool = False
+    """ZeRO 3: weights live in main memory."""
     row_tokens: Positive = 512
     """Length of a packed row; at most 512 pays on CPU."""
     rows_per_step: Positive = 2
@@ -130,13 +140,19 @@ class TrainConfig(Section):
     learning_rate: float = Field(default=1e-4, gt=0)
     textbook_learning_rate: float | None = Field(default=None, gt=0)
     """Defaults to `learning_rate`."""
+    textbook_order: Literal["graph", "reversed", "shuffled"] = "graph"
+    """`graph`: what is needed first comes first; the others are for comparison."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up; `constant` ignores `final_lr_share`."""
     warmup: Share = 0.05
     """Share of each phase over which the learning rate rises."""
     final_lr_share: Share = 0.1
-    """Where the cosine ends, as a share of the peak."""
+    """Where the cosine or the line ends, as a share of the peak."""
     weight_decay: float = Field(default=0.01, ge=0)
     grad_clip: float = Field(default=1.0, gt=0)
     activation_checkpointing: bool = False
+    compile: bool = False
+    """Compile the model's layers (torch.compile): some minutes at the start, faster steps after it. GPUs only."""
     checkpoint_every: Positive = 200
     """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
@@ -277,6 +293,14 @@ def _check_train(config: Config) -> None:
         )
     if train.lora_rank and train.zero_stage == 3:
         raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")
+    if train.lora_targets and not train.lora_rank:
+        raise ValueError("train.lora_targets: modules are named but train.lora_rank is 0; set train.lora_rank=8")
+    if train.quantize != "none" and not train.lora_rank:
+        raise ValueError(
+            f"train.quantize: {train.quantize} weights are frozen, so an adapter must learn; set train.lora_rank=8"
+        )
+    _check_gpu_only(config)
+    _check_offload(train)
     if train.precision == "fp16" and config.cluster.rank_gpus == 0:
         raise ValueError("train.precision: fp16 needs a GPU (DeepSpeed refuses it on CPU); use bf16 or fp32")
     for key, owner in _OWNED_DEEPSPEED_KEYS.items():
@@ -284,6 +308,34 @@ def _check_train(config: Config) -> None:
             raise ValueError(f"train.deepspeed.{key}: this value belongs to {owner}; set it there")
     if "stage" in train.deepspeed.get("zero_optimization", {}):
         raise ValueError("train.deepspeed.zero_optimization.stage: this belongs to train.zero_stage; set it there")
+
+
+def _check_gpu_only(config: Config) -> None:
+    if config.cluster.rank_gpus > 0:
+        return
+    if config.train.quantize != "none":
+        raise ValueError(
+            f"train.quantize: {config.train.quantize} needs a GPU; set cluster.rank_gpus=1 or train.quantize=none"
+        )
+    if config.train.compile:
+        raise ValueError("train.compile: pays on GPUs only; set cluster.rank_gpus=1 or train.compile=false")
+
+
+def _check_offload(train: TrainConfig) -> None:
+    zero = train.deepspeed.get("zero_optimization", {})
+    for ours, theirs, stage in (
+        ("offload_optimizer", "offload_optimizer", 1),
+        ("offload_parameters", "offload_param", 3),
+    ):
+        wanted = getattr(train, ours)
+        if wanted and train.zero_stage < stage:
+            raise ValueError(
+                f"train.{ours}: ZeRO {train.zero_stage} cannot do it; use train.zero_stage={max(stage, 2)}"
+            )
+        if wanted and theirs in zero:
+            raise ValueError(
+                f"train.deepspeed.zero_optimization.{theirs}: train.{ours} is set too; leave one of the two out"
+            )
 
 
 def _check_dynamics(config: Config) -> None:

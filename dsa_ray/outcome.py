@@ -128,6 +128,7 @@ def _curator_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
         "textbooks": facts["items_written"].get("textbook", 0),
         "written": len(facts["exercises"]),
         "rejected": facts["rejected"],
+        "truncated": facts.get("truncated", 0),
         "verdicts": facts["verdicts"],
         "decisions": facts["decisions"],
         "children": facts["children"],

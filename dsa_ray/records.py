@@ -167,6 +167,10 @@ class Exercise:
     answer: str
 
 
+CUT = "cut"
+"""Result of the check `too_long` for an exercise whose solution was cut off."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """An item that passed the checks, with its lineage and its tokens. The row of the `written` journal."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from dsa_ray.config import Config
 from dsa_ray.curriculum.leases import LeaseLedger
-from dsa_ray.curriculum.planner import EXERCISES, StepPlanner
+from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.supply import Accepted, Emit, Row, Supply
@@ -219,6 +219,7 @@ class Curator:
         verdicts = self._last_verdict
         return {
             "rejected": dict(supply.rejected),
+            "truncated": supply.truncated,
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
             "planted": len(self.table.planted),
@@ -251,7 +252,8 @@ class Curator:
     def _open_training(self) -> None:
         if self.supply.textbooks_settled and not self.planner.textbooks_known:
             books = self.supply.textbooks
-            self.planner.set_textbooks([books[skill] for skill in self.supply.taught if skill in books])
+            order = reading_order(self.supply.taught, self._config.train.textbook_order, self._config.run.seed)
+            self.planner.set_textbooks([books[skill] for skill in order if skill in books])
 
     def _phase(self) -> str:
         if not self.supply.graph_done:

@@ -72,6 +72,18 @@ def split_long(tokens: int, row_tokens: int) -> list[tuple[int, int]]:
     return chunks
 
 
+def split_text(tokens: int, room: int, row_tokens: int) -> list[tuple[int, int]]:
+    """Chunks (offset, length) of a text whose first part may fill the `room` that is left in a row.
+
+    It is cut there only if both parts hold at least an eighth of a row; what follows is cut as by `split_long`.
+    """
+    shortest = max(2, row_tokens // _SHORTEST_TAIL)
+    first = min(room, tokens - shortest)
+    if tokens <= room or first < shortest:
+        return split_long(tokens, row_tokens)
+    return [(0, first), *((first + offset, length) for offset, length in split_long(tokens - first, row_tokens))]
+
+
 def _checked(tokens: np.ndarray, row_tokens: int) -> list[int]:
     lengths = np.asarray(tokens, dtype=np.int64)
     bad = np.flatnonzero((lengths < 1) | (lengths > row_tokens))

@@ -6,12 +6,13 @@ over the answer tokens of the step, whoever holds them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.curriculum.packing import pack_step, split_long
+from dsa_ray.curriculum.packing import pack_step, split_text
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.records import PackedItem, RowPlan, TextRef
@@ -132,17 +133,30 @@ class StepPlanner:
         return self._table.item(exercise, self._sampler.visits(exercise), 0.0 if probe else 1.0)
 
 
+def reading_order(skills: Sequence[str], order: str, seed: int) -> list[str]:
+    """The skills, given in learning order, in the order in which their textbooks are read.
+
+    Args:
+        order: `graph`, `reversed` or `shuffled` (the same for the same seed).
+    """
+    if order == "reversed":
+        return list(reversed(skills))
+    if order == "shuffled":
+        return [skills[index] for index in np.random.default_rng(seed).permutation(len(skills))]
+    return list(skills)
+
+
 def _wanted(rows: int, row_tokens: int, mean_tokens: float) -> int:
     """How many candidates fill the rows, with a look-ahead for the packer."""
     return int(2 * rows * row_tokens / max(1.0, mean_tokens)) + 32
 
 
 def _pack_in_order(books: list[Book], row_tokens: int) -> list[list[PackedItem]]:
-    """Rows of textbook chunks in strict order; a chunk that does not fit opens the next row."""
+    """Rows of textbook chunks in strict order, packed to full length; chunks are cut as `split_text` says."""
     rows: list[list[PackedItem]] = []
     room = 0
     for book, ref, tokens in books:
-        for offset, length in split_long(tokens, row_tokens):
+        for offset, length in split_text(tokens, room, row_tokens):
             if length > room:
                 rows.append([])
                 room = row_tokens

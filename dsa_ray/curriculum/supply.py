@@ -68,6 +68,7 @@ class Supply:
         self.textbooks: dict[str, tuple[int, TextRef, int]] = {}
         self.written: Counter[Kind] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.truncated = 0
         self.output_tokens = 0
 
     @property
@@ -196,6 +197,7 @@ class Supply:
         self._refs[request.id] = ref
         self.written[request.kind] += 1
         self.output_tokens += row["output_tokens"]
+        self.truncated += bool(row.get("cut"))
         if request.kind is Kind.PREREQUISITES:
             if self.graph is None:
                 names = tuple((name, about) for name, about in row["prerequisites"])

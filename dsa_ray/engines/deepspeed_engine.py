@@ -60,10 +60,13 @@ class DeepSpeedEngine:
         _ensure_process_group(world)
         self._config, self._world, self._model = config, world, model
         for parameter in model.parameters():
-            parameter.data = parameter.data.to(training_dtype(config))
+            if parameter.is_floating_point():  # weights of 4 bits are packed into integers
+                parameter.data = parameter.data.to(training_dtype(config))
         # Before the probe: which way of isolation is fastest depends on the device.
         model.to(get_accelerator().device_name(int(os.environ["LOCAL_RANK"])))
         self._packed = PackedModel(model).train()
+        if config.compile:
+            self._packed.compile_layers()
         _check_equal_forwards(self._packed, config, world)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._engine, *_ = deepspeed.initialize(
@@ -129,6 +132,7 @@ class DeepSpeedEngine:
 def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:
     """DeepSpeed's configuration for a student of so many parameters; `train.deepspeed` goes over it."""
     bucket = min(parameters, _MAX_BUCKET)
+    host = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     own: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": config.rows_per_step,
@@ -141,6 +145,8 @@ def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:
             "contiguous_gradients": True,
             "reduce_bucket_size": bucket,
             "allgather_bucket_size": bucket,
+            **({"offload_optimizer": host} if config.offload_optimizer else {}),
+            **({"offload_param": host} if config.offload_parameters else {}),
         },
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 1 << 62,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsa_ray.config import Config
 from dsa_ray.generation.answer_text import normalise
 from dsa_ray.generation.parse import ParseFailure, clean, parse
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import SpanIndex, content_hash, hash64
-from dsa_ray.records import Completion, Exercise, Prerequisites, Rejection, Textbook, Written
+from dsa_ray.records import CUT, Completion, Exercise, Prerequisites, Rejection, Textbook, Written
 
 MIN_TEXTBOOK = 40
 """Shortest textbook page, characters."""
@@ -68,6 +68,7 @@ class Examiner:
             known_hashes: content hashes of what was accepted before.
         """
         self._max_tokens = config.generate.max_question_tokens
+        self._truncate = config.generate.long_exercises == "truncate"
         self._tokenizer = tokenizer
         self._held_out = SpanIndex(held_out)
         self._seen: dict[int, int] = dict.fromkeys(known_hashes, -1)
@@ -94,13 +95,15 @@ class Examiner:
         if overlap is not None:
             return _rejection(completion, _Fault("contaminated", f"holds the exam question {overlap!r}"))
         ids, prompt_tokens = self._tokens(item)
-        if isinstance(item, Exercise) and len(ids) > self._max_tokens:
+        long = isinstance(item, Exercise) and len(ids) > self._max_tokens
+        if long and not (self._truncate and prompt_tokens < self._max_tokens):
             return _rejection(completion, _Fault("too_long", f"{len(ids)} tokens, at most {self._max_tokens}"))
         digest = content_hash(texts[0])
         if self._seen.setdefault(digest, completion.request.id) != completion.request.id:
             return _rejection(completion, _Fault("duplicate", f"same text as item {self._seen[digest]}"))
         passed = ["schema", "length", "language", "refusal", "contaminated", "too_long", "duplicate"]
-        return _written(completion, item, digest, passed, ids, prompt_tokens)
+        written = _written(completion, item, digest, passed, ids, prompt_tokens)
+        return _cut(written, self._max_tokens) if long else written
 
     def _tokens(self, item: Textbook | Exercise) -> tuple[tuple[int, ...], int]:
         if isinstance(item, Textbook):
@@ -170,6 +173,12 @@ def _written(
         output_tokens=completion.output_tokens,
         seconds=completion.seconds,
     )
+
+
+def _cut(written: Written, tokens: int) -> Written:
+    """The item with its first so many tokens, and a check that says so."""
+    checks = tuple((name, CUT if name == "too_long" else result) for name, result in written.checks)
+    return replace(written, input_ids=written.input_ids[:tokens], checks=checks)
 
 
 def _rejection(completion: Completion, fault: _Fault) -> Rejection:

@@ -50,9 +50,10 @@ def _before_after(accuracy: BeforeAfter, what: str) -> str:
 def _written(summary: Summary) -> str:
     rejected = summary.exercises.rejected
     reasons = f" ({words.counts(rejected)})" if rejected else ""
+    cut = f"; {summary.exercises.truncated:,} cut off" if summary.exercises.truncated else ""
     return (
         f"{words.plural(summary.exercises.written, 'exercise')} and {words.plural(summary.textbooks, 'textbook')} "
-        f"for {words.plural(summary.skills, 'skill')}; {sum(rejected.values()):,} rejected{reasons}"
+        f"for {words.plural(summary.skills, 'skill')}; {sum(rejected.values()):,} rejected{reasons}{cut}"
     )
 
 

@@ -75,6 +75,8 @@ class Exercises(Part):
     written: int = 0
     rejected: dict[str, int] = {}
     """By reason; every kind of request counts, textbooks too."""
+    truncated: int = 0
+    """Exercises whose solution was cut off, for `generate.long_exercises=truncate`."""
 
 
 class Child(Part):
@@ -179,7 +181,11 @@ def build(
         accuracy=_accuracy(graph, exams or {}),
         skills=len(graph.get("nodes", ())),
         textbooks=curator.get("textbooks", 0),
-        exercises={"written": curator.get("written", 0), "rejected": curator.get("rejected", {})},
+        exercises={
+            "written": curator.get("written", 0),
+            "rejected": curator.get("rejected", {}),
+            "truncated": curator.get("truncated", 0),
+        },
         verdicts=curator.get("verdicts", {}),
         decisions=curator.get("decisions", {}),
         children=curator.get("children", {}),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from dsa_ray.records import Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import CUT, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import JournalError, read_lines, segment_name
 
@@ -85,6 +85,7 @@ def numbers(written: Written, row: int) -> dict[str, Any]:
         "answer_hash": written.answer_hash,
         "row": row,
         "output_tokens": written.output_tokens,
+        "cut": ("too_long", CUT) in written.checks,
     }
     if isinstance(written.item, Prerequisites):
         told["prerequisites"] = [list(pair) for pair in written.item.names]

@@ -18,7 +18,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.training.collate import PHASES, example_ids, example_visits
+from dsa_ray.training.collate import NO_LOSS, PHASES, example_ids, example_visits
 from dsa_ray.training.schedule import learning_rate
 
 RowArrays = Mapping[str, np.ndarray]
@@ -160,6 +160,10 @@ def _checked(batch: Sequence[RowArrays], rows_per_step: int) -> Sequence[RowArra
     keys = {(int(row["step"][0]), int(row["phase"][0]), float(row["denominator"][0])) for row in batch}
     if len(keys) > 1:
         raise StepContractError(f"leases {leases} of one step differ in (step, phase, denominator): {sorted(keys)}")
+    if not any((row["labels"] != NO_LOSS).any() for row in batch):
+        raise StepContractError(
+            f"step {min(keys)[0]}: leases {leases} hold no token that carries loss; nothing to learn"
+        )
     if len(batch) < rows_per_step:
         raise StepContractError(
             f"rows ended inside step {next(iter(keys))[0]}: leases {leases} of {rows_per_step} rows"

@@ -18,6 +18,8 @@ from dsa_ray.training.collate import NO_LOSS, example_count
 
 _CHUNK_LOGITS = 1 << 25
 """Logits held in fp32 at one time; above it the cross-entropy runs in pieces and recomputes them in backward."""
+_CHUNK_LOGITS_GPU = 1 << 28
+"""The same where memory is larger and small matrix products are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,14 @@ def row_tensors(row: Mapping[str, np.ndarray], device: torch.device | str = "cpu
     )
 
 
+def rows_at_once(vocabulary: int, device: torch.device) -> int:
+    """Positions whose logits may exist at one time."""
+    return max(1, (_CHUNK_LOGITS if device.type == "cpu" else _CHUNK_LOGITS_GPU) // vocabulary)
+
+
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Negative log-likelihood of each target in nats, float32[P], from logits [P, V] of any float type."""
-    rows = max(1, _CHUNK_LOGITS // logits.shape[-1])
+    rows = rows_at_once(logits.shape[-1], logits.device)
     if len(targets) <= rows:
         return _nll(logits, targets)
     pieces = zip(logits.split(rows), targets.split(rows), strict=True)

@@ -8,7 +8,7 @@ from dsa_ray.config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, phase: str, progress: float) -> float:
-    """Linear warm-up over the first `warmup` of a phase, then a cosine down to `final_lr_share` of the peak.
+    """Linear warm-up over the first `warmup` of a phase, then `schedule` down to `final_lr_share` of the peak.
 
     Args:
         phase: `textbooks` or `exercises`; each has its own peak.
@@ -20,8 +20,9 @@ def learning_rate(config: TrainConfig, phase: str, progress: float) -> float:
     progress = min(max(progress, 0.0), 1.0)
     if progress < config.warmup:
         return peak * progress / config.warmup
-    if config.warmup >= 1.0:
+    if config.warmup >= 1.0 or config.schedule == "constant":
         return peak
     done = (progress - config.warmup) / (1.0 - config.warmup)
     floor = config.final_lr_share
-    return peak * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * done)))
+    left = 1.0 - done if config.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return peak * (floor + (1.0 - floor) * left)

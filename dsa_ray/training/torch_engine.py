@@ -25,26 +25,33 @@ class TorchEngine:
 
     def __init__(self, model: Student, config: TrainConfig, device: str = "cpu") -> None:
         self._config = config
-        self._model = model.float().to(device)
+        self._model = model.to(device)
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():  # weights of 4 bits are packed into integers
+                tensor.data = tensor.data.float()
         self._device = torch.device(device)
-        self._packed = PackedModel(self._model).train()
+        dtype = training_dtype(config)
+        self._packed = PackedModel(self._model, autocast=None if dtype == torch.float32 else dtype).train()
+        if config.compile:
+            self._packed.compile_layers()
+        self._scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
         self._optimizer = adamw(self._model, config)
 
     def train_row(self, row: Mapping[str, np.ndarray], *, last: bool) -> RowResult:
         """One forward and backward; `last` makes no difference here."""
         tensors = row_tensors(row, self._device)
-        dtype = training_dtype(self._config)
-        with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
-            nll = self._packed(tensors)
-        row_loss(nll, tensors).backward()
+        nll = self._packed(tensors)
+        self._scaler.scale(row_loss(nll, tensors)).backward()
         return RowResult(*example_losses(nll, tensors))
 
     def step(self, lr: float) -> StepResult:
+        self._scaler.unscale_(self._optimizer)
         trainable = [p for p in self._model.parameters() if p.requires_grad]
         grad_norm = torch.nn.utils.clip_grad_norm_(trainable, self._config.grad_clip)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         return StepResult(grad_norm=float(grad_norm))
 

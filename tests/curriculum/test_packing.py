@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.curriculum.packing import pack_step, split_long
+from dsa_ray.curriculum.packing import pack_step, split_long, split_text
 
 LENGTHS = st.lists(st.integers(1, 100), max_size=60).map(np.array)
 
@@ -98,3 +98,13 @@ def test_a_short_tail_takes_from_the_chunk_before_it():
     assert split_long(512, 512) == [(0, 512)]
     assert split_long(513, 512) == [(0, 449), (449, 64)]
     assert split_long(1400, 512) == [(0, 512), (512, 512), (1024, 376)]
+
+
+@given(tokens=st.integers(1, 900), room=st.integers(0, 100), row_tokens=st.just(100))
+def test_a_text_cut_to_fill_a_row_stays_whole_and_no_part_is_short(tokens: int, room: int, row_tokens: int) -> None:
+    chunks = split_text(tokens, room, row_tokens)
+    assert [offset for offset, _ in chunks] == [sum(length for _, length in chunks[:i]) for i in range(len(chunks))]
+    assert sum(length for _, length in chunks) == tokens
+    assert all(length <= row_tokens for _, length in chunks)
+    if len(chunks) > 1:
+        assert min(length for _, length in chunks) >= 12

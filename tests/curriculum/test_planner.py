@@ -1,5 +1,5 @@
 from dsa_ray.config import TrainConfig
-from dsa_ray.curriculum.planner import StepPlanner
+from dsa_ray.curriculum.planner import StepPlanner, reading_order
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.records import ExerciseRequest, Kind, TextRef
@@ -32,7 +32,7 @@ def test_textbooks_come_first_in_order_and_long_ones_are_cut():
     plan.set_textbooks(books(60, 250, 30))
     items = [item for rows in steps_of(plan) for row in rows for item in row.items]
     read = [(item.exercise, item.offset, item.tokens) for item in items]
-    assert read[:2] == [(1, 0, 60), (2, 0, 100)]
+    assert read[:3] == [(1, 0, 60), (2, 0, 40), (2, 40, 100)]
     assert sum(tokens for book, _, tokens in read[:5] if book == 2) == 250
     assert plan.textbook_steps == len(items) // 2 or plan.textbook_steps >= 2
 
@@ -93,3 +93,23 @@ def test_a_probe_has_weight_zero_and_an_inline_plant_has_one():
         assert items[3].weight == (0.0 if probes else 1.0)
         assert (items[3].prompt, items[3].answer) == (items[1].prompt, items[2].prompt)
         assert rows[0].denominator == 15.0 * (2 if probes else 3)
+
+
+def test_textbook_rows_are_packed_to_full_length():
+    plan = planner()
+    plan.set_textbooks(books(60, 90, 70, 30, 150))
+    rows = [row for step in steps_of(plan) for row in step]
+    filled = [sum(item.tokens for item in row.items) for row in rows]
+    assert filled == [100, 100, 100, 100]
+    read = [(item.exercise, item.offset, item.tokens) for row in rows for item in row.items]
+    assert read == [(1, 0, 60), (2, 0, 40), (2, 40, 50), (3, 0, 50), (3, 50, 20), (4, 0, 30), (5, 0, 50), (5, 50, 100)]
+
+
+def test_a_reading_order_is_that_of_the_graph_its_reverse_or_a_shuffle_of_the_seed():
+    skills = [f"s{number}" for number in range(9)]
+    assert reading_order(skills, "graph", 3) == skills
+    assert reading_order(skills, "reversed", 3) == skills[::-1]
+    shuffled = reading_order(skills, "shuffled", 3)
+    assert sorted(shuffled) == skills
+    assert shuffled != skills
+    assert shuffled == reading_order(skills, "shuffled", 3) != reading_order(skills, "shuffled", 4)

@@ -12,6 +12,7 @@ from dsa_ray.generation.checks import REASONS, Examiner
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import content_hash
 from dsa_ray.records import Exercise, Kind, Prerequisites, Rejection, Textbook, Written
+from dsa_ray.storage.texts import numbers
 
 from .conftest import make_completion, make_request
 
@@ -151,3 +152,18 @@ def test_no_text_crashes_the_examiner(tokenizer: StudentTokenizer, text: str, ki
         assert isinstance(outcome, Written | Rejection)
         if isinstance(outcome, Rejection):
             outcome.detail.encode("utf-8")
+
+
+def test_a_long_exercise_is_cut_off_where_the_configuration_says_so_and_marked(tokenizer: StudentTokenizer) -> None:
+    changes = config(100).generate.model_copy(update={"long_exercises": "truncate"})
+    examiner = Examiner(config(100).model_copy(update={"generate": changes}), tokenizer, held_out=[])
+    text = text_of(solution="a b c d e f g h " * 20)
+    whole = accepted(Examiner(config(500), tokenizer, held_out=[]), text)
+    cut = accepted(examiner, text)
+    assert cut.input_ids == whole.input_ids[:100]
+    assert ("too_long", "cut") in cut.checks
+    assert numbers(cut, 0)["cut"]
+    assert not numbers(whole, 0)["cut"]
+    assert (
+        reason(examiner, text_of(question=" ".join(f"w{number}" for number in range(120))), id=2) == "too_long"
+    )  # no room for any of the answer

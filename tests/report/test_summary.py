@@ -40,7 +40,7 @@ def test_a_summary_carries_every_promised_key() -> None:
         "after": 0.7,
         "n": 10,
     }
-    assert data["exercises"] == {"written": 120, "rejected": {"schema": 7, "duplicate": 2}}
+    assert data["exercises"] == {"written": 120, "rejected": {"schema": 7, "duplicate": 2}, "truncated": 0}
     assert data["children"]["harder"] == {"written": 0, "trained": 0}
 
 

@@ -37,6 +37,15 @@ class ScriptedEngine:
         raise NotImplementedError
 
 
+def test_a_step_without_any_token_that_carries_loss_is_refused() -> None:
+    row = random_row(step=5, lease=9)
+    row["labels"][:] = -100
+    engine = ScriptedEngine()
+    with pytest.raises(StepContractError, match=r"step 5: leases \[9\] hold no token that carries loss"):
+        run(engine, [row], 1)
+    assert engine.calls == []
+
+
 def run(engine: ScriptedEngine, rows: Iterator[Row] | list[Row], rows_per_step: int) -> list[StepReport]:
     reports: list[StepReport] = []
     assert run_rank(engine, rows, rows_per_step, reports.append, CONFIG) == len(reports)

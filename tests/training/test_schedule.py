@@ -25,3 +25,10 @@ def test_a_phase_may_be_all_or_no_warm_up(warmup: float) -> None:
     config = TrainConfig(learning_rate=2.0, warmup=warmup, final_lr_share=1.0)
     assert learning_rate(config, "exercises", 1.0) == pytest.approx(2.0)
     assert learning_rate(config, "exercises", 0.5) == pytest.approx(2.0 if warmup == 0 else 1.0)
+
+
+def test_a_line_and_a_constant_are_alternatives_to_the_cosine() -> None:
+    changes = {"learning_rate": 2.0, "warmup": 0.2, "final_lr_share": 0.1}
+    line, flat = (TrainConfig(schedule=name, **changes) for name in ("linear", "constant"))
+    assert [learning_rate(line, "exercises", p) for p in (0.1, 0.2, 0.6, 1.0)] == pytest.approx([1.0, 2.0, 1.1, 0.2])
+    assert [learning_rate(flat, "exercises", p) for p in (0.1, 0.2, 0.6, 1.0)] == pytest.approx([1.0, 2.0, 2.0, 2.0])

@@ -13,7 +13,8 @@ from transformers import (
 )
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.training.student import load_student, prepare
+from dsa_ray.training import student as student_module
+from dsa_ray.training.student import StudentError, load_student, prepare
 from dsa_ray.training.torch_engine import TorchEngine
 from tests.training.builders import VOCABULARY, greedy, random_row, tiny_model
 
@@ -102,3 +103,69 @@ def test_dropout_is_off_so_the_same_row_has_the_same_loss() -> None:
     engine = TorchEngine(prepare(GPT2LMHeadModel(GPT2Config(**sizes, attn_pdrop=0.5, resid_pdrop=0.5)), FP32), FP32)
     first, second = (engine.train_row(random_row(), last=False).losses.tolist() for _ in range(2))
     assert first == second
+
+
+def test_a_tokenizer_without_an_end_token_is_refused(folder: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(StudentError, match="has no eos_token") as error:
+        load_student(folder, FP32)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_without_a_padding_token_trains_with_its_end_token(folder: str) -> None:
+    assert AutoTokenizer.from_pretrained(folder).pad_token is None
+    model, tokenizer = load_student(folder, FP32)
+    assert tokenizer.pad_token == tokenizer.eos_token
+    train_a_little(TorchEngine(model, FP32))
+
+
+def test_a_tokenizer_that_knows_more_than_the_model_is_refused(folder: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(StudentError, match=f"has {VOCABULARY + 1} entries, the model {VOCABULARY}; ") as error:
+        load_student(folder, FP32)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "names"),
+    [
+        ("llama", ("q_proj", "v_proj")),
+        ("mistral", ("gate_proj",)),
+        ("qwen2", ("o_proj",)),
+        ("gpt_neox", ("query_key_value", "dense_4h_to_h")),
+    ],
+)
+def test_an_adapter_sits_on_the_named_modules_and_goes_out_alone_and_merged(
+    architecture: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = TrainConfig(precision="fp32", lora_rank=4, lora_targets=names)
+    engine = TorchEngine(prepare(tiny_model(architecture), config), config)
+    trained = {name for name, weight in engine._model.named_parameters() if weight.requires_grad}
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name in trained} == set(names)
+    train_a_little(engine)
+    engine.export_hf(str(tmp_path / "adapter"))
+    engine.export_hf(str(tmp_path / "merged"), merged=True)
+    alone = PeftModel.from_pretrained(tiny_model(architecture), str(tmp_path / "adapter"), is_trainable=True)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    expected = engine.train_row(random_row(), last=True).losses
+    for model in (alone, merged):
+        losses = TorchEngine(model, FP32).train_row(random_row(), last=True).losses
+        assert losses == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_module_that_is_not_there_is_named_with_those_that_are() -> None:
+    config = TrainConfig(lora_rank=4, lora_targets=("q_proj", "c_attn"))
+    with pytest.raises(StudentError, match=r"no linear layer 'c_attn'; it has down_proj, gate_proj, .*q_proj"):
+        prepare(tiny_model(), config)
+
+
+def test_4_bit_weights_without_their_library_are_refused_in_one_line(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(student_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(StudentError, match="nf4 needs bitsandbytes; pip install"):
+        load_student(folder, TrainConfig(lora_rank=4, quantize="nf4"))
