@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("config", metavar="CONFIG", help="a YAML file, e.g. configs/quickstart.yaml")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.steps=50 run.name=second")
     run.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    run.add_argument("--allow-changes", action="store_true", help="resume although the configuration changed")
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
     run.set_defaults(command=run_command)
 
@@ -89,6 +90,8 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.preflight import check, joins_cluster
 
     config = load(parsed.config, parsed.overrides)
+    if parsed.allow_changes and not parsed.resume:
+        raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
         print(dry_run(config))
         return 0
@@ -99,7 +102,7 @@ def run_command(parsed: argparse.Namespace) -> int:
 
     from dsa_ray.pipeline import run
 
-    return run(config, resume=parsed.resume, live=sys.stdout.isatty())
+    return run(config, resume=parsed.resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
 
 
 def dry_run(config: Config) -> str:

@@ -140,6 +140,9 @@ class TrainConfig(Section):
     checkpoint_every: Positive = 200
     """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
+    """The last so many complete checkpoints are kept."""
+    keep_best: bool = False
+    """Keep the checkpoint with the lowest mean loss too."""
     max_failures: int = Field(default=2, ge=0)
     """Trainer restarts after a worker's death."""
     deepspeed: dict[str, Any] = Field(default_factory=dict)

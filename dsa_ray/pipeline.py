@@ -63,19 +63,20 @@ class Exam:
         return when in self.answers
 
 
-def run(config: Config, resume: bool = False, live: bool | None = None) -> int:
+def run(config: Config, resume: bool = False, live: bool | None = None, allow_changes: bool = False) -> int:
     """Carry out a run; returns its exit code. Everything that it leaves behind is in its run folder.
 
     Args:
         config: validated and checked (`preflight.check`).
         resume: go on with the run of this name.
         live: False for plain lines; otherwise the terminal decides.
+        allow_changes: resume although the configuration changed where it may not.
 
     Raises:
         ConfigError: the run folder or the cluster does not allow it; nothing was started that still runs.
     """
     storage = config.run.storage if "://" in config.run.storage else str(Path(config.run.storage).resolve())
-    with RunFolder.create(storage, config, resume=resume) as folder:
+    with RunFolder.create(storage, config, resume=resume, allow_changes=allow_changes) as folder:
         log = None if "://" in folder.path else f"{folder.path}/logs/driver.log"
         with quiet(log) as terminal:
             console = Console(file=terminal, highlight=False)
@@ -120,6 +121,8 @@ class _Run:
         except (RingBroken, ray.exceptions.RayError, TimeoutError) as error:
             state, code, reason = "failed", FAILED, str(error).splitlines()[0]
             self._dump(str(error))
+        except OSError as error:
+            state, code, reason = "failed", FAILED, f"the run folder cannot be written: {error}"
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self._take_facts()
@@ -154,7 +157,7 @@ class _Run:
         time.sleep(TICK_S)
         status = self._ring.status()
         if status["failure"]:
-            raise RingBroken(f"the curator failed: {status['failure']}")
+            raise RingBroken(status["failure"])
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])

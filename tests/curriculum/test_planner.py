@@ -93,3 +93,25 @@ def test_a_probe_has_weight_zero_and_an_inline_plant_has_one():
         assert items[3].weight == (0.0 if probes else 1.0)
         assert (items[3].prompt, items[3].answer) == (items[1].prompt, items[2].prompt)
         assert rows[0].denominator == 15.0 * (2 if probes else 3)
+
+
+def test_steps_taken_back_are_planned_again_for_other_ranks():
+    one = planner(exercises=40)
+    one.set_textbooks(books(90, 90, 90))
+    steps = steps_of(one)
+    trained, open_rows = steps[:1], [row for rows in steps[1:] for row in rows]
+    visits = sum(one._sampler.visits(exercise) for exercise in one._table.ids())
+    alone = TRAIN.model_copy(update={"ranks": 1})
+    two = StepPlanner(alone, one._table, one._sampler)
+    two.set_textbooks(books(90, 90, 90))
+    two.load_state_dict(one.state_dict())
+    two.withdraw(open_rows)
+    assert two._sampler.unvisited == 40
+    again = steps_of(two)
+    read = [row.items[0].exercise for rows in (*trained, *again) for row in rows if row.phase == "textbooks"]
+    assert read == [1, 2, 3]  # each book once, whoever read it
+    assert [rows[0].step for rows in again] == list(range(2, 13))
+    assert sum(rows[0].phase == "exercises" for rows in again) == TRAIN.steps
+    assert {row.rank for rows in again for row in rows} == {0}
+    assert 0 < sum(two._sampler.visits(exercise) for exercise in two._table.ids()) < visits  # half as many rows
+    assert two.done
