@@ -88,6 +88,7 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.machine import this_machine
     from dsa_ray.placement import plan
     from dsa_ray.preflight import check, joins_cluster
+    from dsa_ray.report.loggers import check_loggers
 
     config = load(parsed.config, parsed.overrides)
     if parsed.allow_changes and not parsed.resume:
@@ -96,6 +97,7 @@ def run_command(parsed: argparse.Namespace) -> int:
         print(dry_run(config))
         return 0
     check(config)
+    check_loggers(config)
     if not joins_cluster(config):
         plan(config, this_machine())
     _check_name(config, parsed.resume)
@@ -116,9 +118,11 @@ def dry_run(config: Config) -> str:
     from dsa_ray.memory import memory, model_shape
     from dsa_ray.placement import demand, plan, render
     from dsa_ray.preflight import check_models, check_storage, joins_cluster
+    from dsa_ray.report.loggers import check_loggers
 
     check_storage(config)
     check_models(config)
+    check_loggers(config)
     joined = joins_cluster(config)
     shape = demand(config) if joined else this_machine()
     rows = memory(config, model_shape(config.teacher.model), model_shape(config.student.model))

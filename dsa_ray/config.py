@@ -32,6 +32,10 @@ class RunConfig(Section):
     """Folder or URI (s3://, gs://) that holds run folders. In a submitted job it must be absolute or a URI."""
     seed: int = 0
     """Seed of every random choice."""
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
+    """Where metrics go beside metrics.jsonl; each needs its package."""
+    project: str = Field(default="dsa_ray", min_length=1, max_length=100)
+    """Project or experiment of the loggers that have one."""
 
 
 class GraphConfig(Section):
@@ -147,6 +151,8 @@ class TrainConfig(Section):
     """Trainer restarts after a worker's death."""
     deepspeed: dict[str, Any] = Field(default_factory=dict)
     """Passed through to DeepSpeed; keys that this configuration owns are refused."""
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """Peak of one rank's device at `precision`, 1e12 operations per second: with it, metrics have `mfu`."""
 
     @property
     def rows_in_step(self) -> int:

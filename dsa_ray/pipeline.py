@@ -31,6 +31,8 @@ from dsa_ray.embedded.exam import exam as embedded_exam
 from dsa_ray.evaluation.exam import Question, load_exam
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
+from dsa_ray.memory import model_shape
+from dsa_ray.report.loggers import Loggers, flops_utilisation
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.storage.run_folder import RunFolder
@@ -96,10 +98,12 @@ class _Run:
         served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
         models = served, shipped.resolve(config.student.model)
         self._ring = Ring(config, folder, models, [question.question for question in self._exam.questions])
+        self._loggers = Loggers(config, folder.path)
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
+        self._student_parameters = model_shape(models[1]).parameters
         self._replicas: list[dict[str, Any]] = []
         self._status_written = 0.0
 
@@ -128,7 +132,8 @@ class _Run:
                 self._take_facts()
                 self._ring.stop()
         self._clock.enter("report")
-        self._view.close([*([reason] if reason else []), *self._conclude(state)])
+        self._loggers.close()
+        self._view.close([*([reason] if reason else []), *self._loggers.notes, *self._conclude(state)])
         return code
 
     def _steps(self) -> None:
@@ -163,18 +168,27 @@ class _Run:
             self._clock.enter(status["phase"])
         if not self._ring.starting:
             self._watchdog.look(self._status)
-        self._folder.append_metrics(self._ring.metrics())
+        self._log()
         self._replicas = self._ring.replica_stats() or self._replicas
         self._view.update(_view_of(self._status, self._replicas))
         if time.monotonic() - self._status_written > STATUS_EVERY_S:
             self._status_written = time.monotonic()
             self._folder.write_text("status.json", json.dumps({**self._status, "time": time.time()}))
 
+    def _log(self) -> None:
+        """The lines of metrics since the last time, to the run folder and to the loggers."""
+        rows = self._ring.metrics()
+        if (peak := self._config.train.peak_tflops) is not None:
+            size, ranks = self._student_parameters, self._config.train.ranks
+            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, ranks * peak)} for row in rows]
+        self._folder.append_metrics(rows)
+        self._loggers.log(rows)
+
     def _take_facts(self) -> None:
         """What the curator knows, while it is still there."""
         if ray.is_initialized() and self._status:
             with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
-                self._folder.append_metrics(self._ring.metrics())
+                self._log()
                 self._facts = self._ring.facts()
 
     def _conclude(self, state: str) -> Sequence[str]:

@@ -10,6 +10,8 @@ from dsa_ray.config import Config, ConfigError
 MAY_CHANGE = (
     "run.name",
     "run.storage",
+    "run.loggers",
+    "run.project",
     "teacher.base_url",
     "teacher.api_key_env",
     "teacher.tensor_parallel",
@@ -29,6 +31,7 @@ MAY_CHANGE = (
     "train.keep_checkpoints",
     "train.keep_best",
     "train.max_failures",
+    "train.peak_tflops",
     "evaluate.answer_timeout_s",
     "cluster",
     "watch",
