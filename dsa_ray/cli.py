@@ -73,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("exercise", metavar="ID", type=int)
     explain.set_defaults(command=explain_command)
 
+    evaluate = commands.add_parser("eval", help="the exam, and evaluation tasks, on a run's students or on a model")
+    evaluate.add_argument("target", metavar="RUN|MODEL", help="a run, a model folder or a Hugging Face name")
+    evaluate.add_argument("--tasks", default="", metavar="A,B.jsonl", help="lm-evaluation-harness tasks, local files")
+    evaluate.add_argument("--limit", type=int, help="no more examples per task than these")
+    evaluate.add_argument("--exam", help="`embedded` or a JSONL file; by default that of the run")
+    evaluate.add_argument("--no-exam", action="store_true", help="only the tasks")
+    evaluate.set_defaults(command=eval_command)
+
     doctor = commands.add_parser("doctor", help="is this machine fit?")
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
@@ -202,6 +210,23 @@ def explain_command(parsed: argparse.Namespace) -> int:
         print(render(trace(run.journal, parsed.exercise)))
     except UnknownExercise as error:
         raise ConfigError(str(error)) from None
+    return 0
+
+
+def eval_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.assess import Request, assess, lines
+    from dsa_ray.screen import quiet
+
+    tasks = tuple(task.strip() for task in parsed.tasks.split(",") if task.strip())
+    if parsed.no_exam and not tasks:
+        raise ConfigError("--no-exam: without --tasks there is nothing left to do")
+    if parsed.limit is not None and parsed.limit < 1:
+        raise ConfigError("--limit: must be at least 1")
+    request = Request(
+        target=_find_run(parsed.target), tasks=tasks, limit=parsed.limit, exam=parsed.exam, sit_exam=not parsed.no_exam
+    )
+    with quiet(None) as terminal:
+        print("\n".join(lines(assess(request))), file=terminal)
     return 0
 
 

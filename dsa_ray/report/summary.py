@@ -120,12 +120,28 @@ class Generate(Part):
     """Share of time that a replica had nothing in flight."""
 
 
+class TaskMark(Part):
+    """One metric of one evaluation task."""
+
+    value: float
+    stderr: float | None = None
+    n: int = 0
+    """Examples that were scored."""
+
+
+class TaskMarks(Part):
+    before: TaskMark | None = None
+    after: TaskMark | None = None
+
+
 class Summary(Part):
     """The content of summary.json."""
 
     state: Literal["finished", "interrupted", "failed"]
     seed: int
     accuracy: Accuracy = Accuracy()
+    tasks: dict[str, dict[str, TaskMarks]] = {}
+    """Task to metric to marks, as `dsa eval` found them."""
     skills: int = 0
     textbooks: int = 0
     exercises: Exercises = Exercises()
