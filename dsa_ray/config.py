@@ -145,6 +145,8 @@ class TrainConfig(Section):
     """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
     """The last so many complete checkpoints are kept."""
+    publish_every: int = Field(default=0, ge=0)
+    """Steps between snapshots of the student that its replica takes up while training goes on; 0 = never."""
     keep_best: bool = False
     """Keep the checkpoint with the lowest mean loss too."""
     max_failures: int = Field(default=2, ge=0)
@@ -283,6 +285,11 @@ def _check_train(config: Config) -> None:
         raise ValueError(
             f"generate.max_question_tokens: {config.generate.max_question_tokens} is more than train.row_tokens "
             f"{train.row_tokens}, so an exercise might fit no row; lower it or raise train.row_tokens"
+        )
+    if train.publish_every and "://" in config.run.storage:
+        raise ValueError(
+            f"train.publish_every: a replica loads snapshots from a path, and run.storage {config.run.storage} is "
+            "none; use a folder that all nodes share, or train.publish_every=0"
         )
     if train.lora_rank and train.zero_stage == 3:
         raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")

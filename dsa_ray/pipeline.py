@@ -147,7 +147,8 @@ class _Run:
             if self._status["skills"] and exam.pending is None and "before" not in exam.answers:
                 exam.questions = _of_graph(exam.questions, self._folder)
                 exam.pending = ring.ask_student(exam.messages())
-            exam.collect("before")
+            if exam.collect("before") and self._status["published"]:  # not while the base student is examined
+                ring.take_up(self._status["published"])
         self._tick()
         self._clock.enter("exam")
         self._replicas = ring.replica_stats()

@@ -17,9 +17,10 @@ curator  (one async actor: graph, exercise table, loss histories, verdicts, ledg
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -64,6 +65,10 @@ class Ring:
         self._recording: ray.ObjectRef | None = None
         self._replicas: list[ActorHandle] = []
         self._trainer: ActorHandle | None = None
+        self._taking_up: ray.ObjectRef | None = None
+        self._offered = ""
+        self.taken_up = ""
+        """Version of the published student that its replica serves."""
 
     def start(self) -> Placement:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
@@ -135,6 +140,22 @@ class Ring:
         """Let the student's replica take up the trained weights from the run folder."""
         call = self._student.load_weights.remote(self._run.student, version)
         ray.get(call, timeout=self._config.watch.engine_start_s)
+
+    def take_up(self, snapshot: Mapping[str, Any]) -> None:
+        """Let the student's replica load a published snapshot while it serves; its pause goes into the metrics.
+
+        Does nothing while an earlier snapshot is being loaded, or when this one is loaded already.
+        """
+        if self._taking_up is not None:
+            if not ray.wait([self._taking_up], timeout=0)[0]:
+                return
+            with contextlib.suppress(ray.exceptions.RayActorError):  # the replica ended; its next one takes it up again
+                self._curator.was_taken_up.remote(ray.get(self._taking_up))
+                self.taken_up = self._offered
+            self._taking_up = None
+        if snapshot["version"] != self.taken_up:
+            self._offered = snapshot["version"]
+            self._taking_up = self._student.load_weights.remote(snapshot["path"], self._offered)
 
     def begin_training(self) -> None:
         """Start the trainer, beside everything else."""

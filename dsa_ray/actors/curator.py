@@ -81,6 +81,14 @@ class CuratorActor:
         """A checkpoint is complete; see `CuratorHost.saved`."""
         self._host.saved(facts)
 
+    async def was_published(self, snapshot: Mapping[str, Any]) -> None:
+        """A snapshot of the student can be loaded; see `CuratorHost.was_published`."""
+        self._host.was_published(snapshot)
+
+    async def was_taken_up(self, seconds: float) -> None:
+        """The student's replica stood still for so long."""
+        self._host.was_taken_up(seconds)
+
     async def fail(self, reason: str) -> None:
         """The trainer cannot go on: the run ends with this line."""
         self._host.fail(reason)

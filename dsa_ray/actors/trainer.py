@@ -20,6 +20,7 @@ from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
+from dsa_ray.actors.publishing import Publisher
 from dsa_ray.config import Config, parse
 from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
@@ -111,7 +112,8 @@ def _train(setup: dict[str, Any]) -> None:
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
     checkpointer = Checkpointer(engine, tokenizer, config, setup["run"], curator)
     attempt = _begin_attempt(curator, checkpointer.restore(), rank)
-    reporter = _Reporter(checkpointer, curator, config, rank, attempt)
+    publisher = Publisher(engine, tokenizer, setup["run"], curator)
+    reporter = _Reporter((checkpointer, publisher), curator, config, rank, attempt)
     rows = map(from_batch, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")))
     run_rank(engine, rows, config.train.rows_per_step, reporter, config.train)
     reporter.finish()
@@ -132,14 +134,14 @@ def _begin_attempt(curator: ActorHandle, state: bytes | None, rank: int) -> int:
 
 
 class _Reporter:
-    """Called after every step: sends the losses, and saves a checkpoint when one is due."""
+    """Called after every step: sends the losses, saves a checkpoint and publishes the student when that is due."""
 
     def __init__(
-        self, checkpointer: Checkpointer, curator: ActorHandle, config: Config, rank: int, attempt: int
+        self, saving: tuple[Checkpointer, Publisher], curator: ActorHandle, config: Config, rank: int, attempt: int
     ) -> None:
-        self._checkpointer = checkpointer
+        self._checkpointer, self._publisher = saving
         self._curator = curator
-        self._every = config.train.checkpoint_every
+        self._every, self._publish_every = config.train.checkpoint_every, config.train.publish_every
         self._rank = rank
         self._attempt = attempt
         self._sent: ray.ObjectRef | None = None
@@ -159,6 +161,8 @@ class _Reporter:
         self._losses.append(step.loss)
         if step.step % self._every == 0:
             self._save()
+        if self._publish_every and step.step % self._publish_every == 0:
+            self._publisher.publish(step.step)
 
     def finish(self) -> None:
         """The stream is over: everything is observed, and the last step is saved and uploaded."""
@@ -166,6 +170,7 @@ class _Reporter:
         if self._saved != self._last:
             self._save()
         self._checkpointer.wait()
+        self._publisher.wait()
 
     def _settle(self) -> None:
         if self._sent is not None:

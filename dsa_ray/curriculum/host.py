@@ -51,6 +51,8 @@ class CuratorHost:
         self.failure: str | None = None
         self.checkpoints: list[dict[str, Any]] = []
         """What `saved` was told."""
+        self.published: dict[str, Any] | None = None
+        """The newest snapshot of the student."""
         self.curator = Curator(config, self._emit, clock)
 
     def restore(self) -> None:
@@ -134,6 +136,15 @@ class CuratorHost:
         self.checkpoints.append(dict(facts))
         self._metrics.spend("checkpoint", facts["blocked_s"])
 
+    def was_published(self, snapshot: Mapping[str, Any]) -> None:
+        """A snapshot of the student can be loaded: `version`, `step`, `path`, `blocked_s` of training."""
+        self.published = dict(snapshot)
+        self._metrics.spend("publish", snapshot["blocked_s"])
+
+    def was_taken_up(self, seconds: float) -> None:
+        """The student's replica stood still for so long while it loaded a snapshot."""
+        self._metrics.spend("take_up", seconds)
+
     def fail(self, reason: str) -> None:
         """A part of the ring cannot go on: the run ends with this line."""
         self.failure = self.failure or reason
@@ -146,7 +157,8 @@ class CuratorHost:
     def status(self) -> dict[str, Any]:
         """One flat view for the live display, `dsa status` and the watchdog."""
         last = self.checkpoints[-1] if self.checkpoints else None
-        return {**self.curator.status(), **self._metrics.status(), "failure": self.failure, "checkpoint": last}
+        own = {"failure": self.failure, "checkpoint": last, "published": self.published}
+        return {**self.curator.status(), **self._metrics.status(), **own}
 
     def drain_metrics(self) -> list[dict[str, Any]]:
         return self._metrics.drain()

@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "train.steps",
     "train.activation_checkpointing",
     "train.checkpoint_every",
+    "train.publish_every",
     "train.keep_checkpoints",
     "train.keep_best",
     "train.max_failures",
