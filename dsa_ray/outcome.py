@@ -158,6 +158,7 @@ def _train_figures(facts: Mapping[str, Any], folder: RunFolder) -> dict[str, Any
         "tokens": sum(phase["tokens"] for phase in totals.values()),
         "seconds": sum(phase["step_s"] + phase["wait_s"] for phase in totals.values()),
         "idle_ratio": tuning.get("idle_ratio"),
+        "blocked_s": [saved["blocked_s"] for saved in facts.get("checkpoints", ())],
         "losses": [row["loss"] for row in folder.read_metrics() if row.get("phase") == EXERCISES and row.get("loss")],
     }
 

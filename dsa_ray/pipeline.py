@@ -133,7 +133,7 @@ class _Run:
                 self._ring.stop()
         self._clock.enter("report")
         self._loggers.close()
-        self._view.close([*([reason] if reason else []), *self._loggers.notes, *self._conclude(state)])
+        self._view.close([*([reason] if reason else []), *self._notes(), *self._conclude(state)])
         return code
 
     def _steps(self) -> None:
@@ -191,6 +191,12 @@ class _Run:
             with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
                 self._log()
                 self._facts = self._ring.facts()
+
+    def _notes(self) -> list[str]:
+        """What went less well than it could, for the end of the screen."""
+        reasons = {saved["staging"] for saved in self._facts.get("checkpoints", ()) if saved["staging"]}
+        staged = [f"checkpoints were staged on disk, which holds training up longer: {why}" for why in sorted(reasons)]
+        return [*self._loggers.notes, *staged]
 
     def _conclude(self, state: str) -> Sequence[str]:
         return outcome.conclude(

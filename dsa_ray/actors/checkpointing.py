@@ -175,8 +175,8 @@ class Checkpointer:
             self._store.write_part(name, self._rank, staging.folder)
         except BaseException as error:
             self._failure = error
-            reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
-            self._curator.fail.remote(reason)
+            if isinstance(error, CheckpointError | OSError):  # no restart of the ranks mends a storage
+                self._curator.fail.remote(str(error))
             raise
         finally:
             staging.discard()

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import copy
 import io
-import json
 import math
 import os
 import pickle
@@ -33,6 +32,7 @@ from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import RowResult, StepResult
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
 from dsa_ray.training.optimizer import adamw
+from dsa_ray.training.origin import Origin, checked_origin, origin_of, saved_bytes, write_origin
 from dsa_ray.training.randomness import random_state, set_random_state
 from dsa_ray.training.student import Student, plain_weights, save_student, training_dtype
 
@@ -55,8 +55,6 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 # ZeRO 3 calls collectives by names that torch renames: one warning per call.
 warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
 
-_ORIGIN = "engine.json"
-"""What wrote a checkpoint: ranks, stage, precision, size of the student."""
 _MAX_BUCKET = 500_000_000
 """DeepSpeed's default bucket, elements; a small model gets buckets of its own size."""
 
@@ -119,7 +117,7 @@ class DeepSpeedEngine:
             self._engine.save_checkpoint(folder, tag=tag)
         torch.save(random_state(), Path(folder, tag, f"random-{rank}.pt"))
         if rank == 0:
-            Path(folder, tag, _ORIGIN).write_text(json.dumps(self._origin()))
+            write_origin(Path(folder, tag), self._origin())
 
     def load(self, folder: str, tag: str | None = None) -> None:
         """Restore weights, optimizer and random state, bit for bit; on another number of ranks up to rounding.
@@ -129,9 +127,9 @@ class DeepSpeedEngine:
             CheckpointError: it belongs to another student or ZeRO stage, or its files cannot be read.
         """
         tag = tag or _latest(folder)
-        origin = self._checked_origin(folder, tag)
+        origin = checked_origin(Path(folder, tag), self._origin())
         try:
-            if origin["ranks"] == self._world or _replicated(self._engine):
+            if origin.ranks == self._world or _replicated(self._engine):
                 path, _ = self._engine.load_checkpoint(folder, tag=tag)
             else:
                 path = self._load_universal(folder, tag)
@@ -147,10 +145,7 @@ class DeepSpeedEngine:
     @property
     def saved_bytes(self) -> int:
         """About how much `save` and `copy_student` together write on this rank."""
-        trained = sum(_elements(p) for p in self._model.parameters() if p.requires_grad)
-        # AdamW: fp32 weights and two moments, spread over the ranks from ZeRO 1 on, beside the weights themselves.
-        weights = sum(_elements(p) for p in self._model.parameters()) * training_dtype(self._config).itemsize
-        return 12 * trained // (self._world if self._config.zero_stage else 1) + 2 * weights
+        return saved_bytes(self._origin(), training_dtype(self._config))
 
     def copy_student(self, *, merged: bool = False) -> dict[str, torch.Tensor] | None:
         """A copy of the weights on rank 0's host, in the configured precision, for `write_student`; else None.
@@ -184,33 +179,8 @@ class DeepSpeedEngine:
             self.write_student(weights, folder, tokenizer, merged=merged)
         torch.distributed.barrier()
 
-    def _origin(self) -> dict[str, Any]:
-        config = self._config
-        return {
-            "ranks": self._world,
-            "zero_stage": config.zero_stage,
-            "precision": config.precision,
-            "parameters": sum(_elements(p) for p in self._model.parameters()),
-            "trained": sum(_elements(p) for p in self._model.parameters() if p.requires_grad),
-        }
-
-    def _checked_origin(self, folder: str, tag: str) -> dict[str, Any]:
-        """What wrote the checkpoint; it must have had the same student, stage and precision."""
-        try:
-            origin = json.loads(Path(folder, tag, _ORIGIN).read_text())
-        except FileNotFoundError:
-            there = "was not written by this program" if Path(folder, tag).is_dir() else "holds no DeepSpeed checkpoint"
-            raise FileNotFoundError(f"{folder}/{tag}: {there} ({_ORIGIN} is missing)") from None
-        except ValueError:
-            raise CheckpointError(f"{folder}/{tag}/{_ORIGIN}: broken") from None
-        own = self._origin()
-        for key in ("parameters", "trained", "zero_stage", "precision"):
-            if origin.get(key) != own[key]:
-                raise CheckpointError(
-                    f"{folder}/{tag}: belongs to another student or configuration "
-                    f"({key}: {origin.get(key)} there, {own[key]} here)"
-                )
-        return origin
+    def _origin(self) -> Origin:
+        return origin_of(self._model, self._config, self._world)
 
     def _load_universal(self, folder: str, tag: str) -> str | None:
         """Load a checkpoint of another number of ranks: one rank of each machine converts it first."""
@@ -308,11 +278,6 @@ def _separate_groups(optimizer: Any, before: list[dict[str, Any]]) -> None:
     for state in getattr(optimizer, "optimizer", optimizer).state.values():
         if torch.is_tensor(state.get("step")):
             state["step"] = state["step"].clone()
-
-
-def _elements(parameter: torch.nn.Parameter) -> int:
-    """Number of elements of the whole parameter; ZeRO 3 leaves an empty one on each rank."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def _replicated(engine: Any) -> bool:

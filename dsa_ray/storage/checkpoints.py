@@ -105,7 +105,7 @@ class CheckpointStore:
 
     def names(self) -> list[str]:
         """All checkpoint folders, whole or not, oldest first."""
-        return sorted((name for name in self._folder.names() if _NAME.match(name)), key=lambda name: int(name[5:]))
+        return sorted((name for name in self._folder.names() if _NAME.match(name)), key=_step)
 
     def meta(self, name: str) -> dict[str, Any]:
         """What rank 0 wrote about it. Raises `CheckpointError` when it is no checkpoint of ours."""
@@ -119,7 +119,7 @@ class CheckpointStore:
         latest = self.latest()
         if latest is None:
             return []
-        done = [name for name in self.names() if name <= latest]
+        done = [name for name in self.names() if _step(name) <= _step(latest)]
         kept = {*done[-keep:], latest, *([self.best()] if keep_best else [])}
         gone = [name for name in done if name not in kept]
         for name in gone:
@@ -129,7 +129,7 @@ class CheckpointStore:
     def discard_unfinished(self) -> list[str]:
         """Delete what is newer than `latest`: it was cut short. To be called while nobody writes."""
         latest = self.latest()
-        gone = [name for name in self.names() if latest is None or name > latest]
+        gone = [name for name in self.names() if latest is None or _step(name) > _step(latest)]
         for name in gone:
             self._folder.delete_tree(name)
         return gone
@@ -278,6 +278,10 @@ def adopt_student(run: str) -> str | None:
 def step_name(step: int) -> str:
     """Name of the checkpoint at the end of a step."""
     return f"step-{step:08d}"
+
+
+def _step(name: str) -> int:
+    return int(name.removeprefix("step-"))
 
 
 def _loss(meta: Mapping[str, Any]) -> float:
