@@ -94,3 +94,25 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_the_last_good_checkpoint(tm
             subprocess.run(["umount", folder.checkpoints], check=True)
     assert "No space left on device" in status["failure"]
     assert f"{latest} stays the latest" in status["failure"]
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_ends_a_resumed_run_at_once_with_its_name(tmp_path: Path) -> None:
+    config = small(tmp_path, steps=20, textbook_passes=0)
+    drive(config)
+    longer = small(tmp_path, steps=60, textbook_passes=0)
+    with RunFolder.create(longer.run.storage, longer, resume=True) as folder:
+        store = CheckpointStore(folder.checkpoints)
+        damaged = next(Path(folder.checkpoints, store.latest()).rglob("*optim_states.pt"))
+        damaged.write_bytes(bytes(reversed(damaged.read_bytes())))
+        ring = Ring(longer, folder, ("exact", longer.student.model), ())
+        try:
+            ring.start()
+            ring.begin_training()
+            while not (status := ring.status())["failure"]:
+                assert not ring.training_over()
+        finally:
+            ring.stop()
+    assert f"checkpoint {store.latest()} in" in status["failure"]
+    assert f"{damaged.name} is damaged" in status["failure"]
+    assert "\n" not in status["failure"]
