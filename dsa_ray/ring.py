@@ -17,7 +17,6 @@ curator  (one async actor: graph, exercise table, loss histories, verdicts, ledg
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.engines.base import EngineError
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
 from dsa_ray.placement import Placement, plan
@@ -149,13 +149,23 @@ class Ring:
         if self._taking_up is not None:
             if not ray.wait([self._taking_up], timeout=0)[0]:
                 return
-            with contextlib.suppress(ray.exceptions.RayActorError):  # the replica ended; its next one takes it up again
-                self._curator.was_taken_up.remote(ray.get(self._taking_up))
-                self.taken_up = self._offered
+            self._note_taken_up(self._taking_up)
             self._taking_up = None
         if snapshot["version"] != self.taken_up:
             self._offered = snapshot["version"]
             self._taking_up = self._student.load_weights.remote(snapshot["path"], self._offered)
+
+    def _note_taken_up(self, call: ray.ObjectRef) -> None:
+        try:
+            seconds = ray.get(call)
+        except ray.exceptions.RayActorError:
+            return  # the replica ended; its next incarnation takes up the newest
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, EngineError):
+                return  # newer snapshots replaced this one before it was read
+            raise
+        self._curator.was_taken_up.remote(seconds)
+        self.taken_up = self._offered
 
     def begin_training(self) -> None:
         """Start the trainer, beside everything else."""
