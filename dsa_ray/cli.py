@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("config", metavar="CONFIG", help="a YAML file, e.g. configs/quickstart.yaml")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.steps=50 run.name=second")
     run.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    run.add_argument("--allow-changes", action="store_true", help="resume although the configuration changed")
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
     run.set_defaults(command=run_command)
 
@@ -72,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("exercise", metavar="ID", type=int)
     explain.set_defaults(command=explain_command)
 
+    evaluate = commands.add_parser("eval", help="the exam, and evaluation tasks, on a run's students or on a model")
+    evaluate.add_argument("target", metavar="RUN|MODEL", help="a run, a model folder or a Hugging Face name")
+    evaluate.add_argument("--tasks", default="", metavar="A,B.jsonl", help="lm-evaluation-harness tasks, local files")
+    evaluate.add_argument("--limit", type=int, help="no more examples per task than these")
+    evaluate.add_argument("--exam", help="`embedded` or a JSONL file; by default that of the run")
+    evaluate.add_argument("--no-exam", action="store_true", help="only the tasks")
+    evaluate.set_defaults(command=eval_command)
+
     doctor = commands.add_parser("doctor", help="is this machine fit?")
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
@@ -87,19 +96,23 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.machine import this_machine
     from dsa_ray.placement import plan
     from dsa_ray.preflight import check, joins_cluster
+    from dsa_ray.report.loggers import check_loggers
 
     config = load(parsed.config, parsed.overrides)
+    if parsed.allow_changes and not parsed.resume:
+        raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
         print(dry_run(config))
         return 0
     check(config)
+    check_loggers(config)
     if not joins_cluster(config):
         plan(config, this_machine())
     _check_name(config, parsed.resume)
 
     from dsa_ray.pipeline import run
 
-    return run(config, resume=parsed.resume, live=sys.stdout.isatty())
+    return run(config, resume=parsed.resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
 
 
 def dry_run(config: Config) -> str:
@@ -113,9 +126,11 @@ def dry_run(config: Config) -> str:
     from dsa_ray.memory import memory, model_shape
     from dsa_ray.placement import demand, plan, render
     from dsa_ray.preflight import check_models, check_storage, joins_cluster
+    from dsa_ray.report.loggers import check_loggers
 
     check_storage(config)
     check_models(config)
+    check_loggers(config)
     joined = joins_cluster(config)
     shape = demand(config) if joined else this_machine()
     rows = memory(config, model_shape(config.teacher.model), model_shape(config.student.model))
@@ -195,6 +210,23 @@ def explain_command(parsed: argparse.Namespace) -> int:
         print(render(trace(run.journal, parsed.exercise)))
     except UnknownExercise as error:
         raise ConfigError(str(error)) from None
+    return 0
+
+
+def eval_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.assess import Request, assess, lines
+    from dsa_ray.screen import quiet
+
+    tasks = tuple(task.strip() for task in parsed.tasks.split(",") if task.strip())
+    if parsed.no_exam and not tasks:
+        raise ConfigError("--no-exam: without --tasks there is nothing left to do")
+    if parsed.limit is not None and parsed.limit < 1:
+        raise ConfigError("--limit: must be at least 1")
+    request = Request(
+        target=_find_run(parsed.target), tasks=tasks, limit=parsed.limit, exam=parsed.exam, sit_exam=not parsed.no_exam
+    )
+    with quiet(None) as terminal:
+        print("\n".join(lines(assess(request))), file=terminal)
     return 0
 
 

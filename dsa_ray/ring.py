@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -31,6 +31,7 @@ from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.engines.base import EngineError
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
 from dsa_ray.placement import Placement, plan
@@ -64,6 +65,10 @@ class Ring:
         self._recording: ray.ObjectRef | None = None
         self._replicas: list[ActorHandle] = []
         self._trainer: ActorHandle | None = None
+        self._taking_up: ray.ObjectRef | None = None
+        self._offered = ""
+        self.taken_up = ""
+        """Version of the published student that its replica serves."""
 
     def start(self) -> Placement:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
@@ -135,6 +140,32 @@ class Ring:
         """Let the student's replica take up the trained weights from the run folder."""
         call = self._student.load_weights.remote(self._run.student, version)
         ray.get(call, timeout=self._config.watch.engine_start_s)
+
+    def take_up(self, snapshot: Mapping[str, Any]) -> None:
+        """Let the student's replica load a published snapshot while it serves; its pause goes into the metrics.
+
+        Does nothing while an earlier snapshot is being loaded, or when this one is loaded already.
+        """
+        if self._taking_up is not None:
+            if not ray.wait([self._taking_up], timeout=0)[0]:
+                return
+            self._note_taken_up(self._taking_up)
+            self._taking_up = None
+        if snapshot["version"] != self.taken_up:
+            self._offered = snapshot["version"]
+            self._taking_up = self._student.load_weights.remote(snapshot["path"], self._offered)
+
+    def _note_taken_up(self, call: ray.ObjectRef) -> None:
+        try:
+            seconds = ray.get(call)
+        except ray.exceptions.RayActorError:
+            return  # the replica ended; its next incarnation takes up the newest
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, EngineError):
+                return  # newer snapshots replaced this one before it was read
+            raise
+        self._curator.was_taken_up.remote(seconds)
+        self.taken_up = self._offered
 
     def begin_training(self) -> None:
         """Start the trainer, beside everything else."""

@@ -28,8 +28,9 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the ring: records how it was called, and does what `act` says."""
     fake = SimpleNamespace(calls=[], act=lambda config: 0)
 
-    def run(config: Config, resume: bool, live: bool) -> int:
+    def run(config: Config, resume: bool, live: bool, allow_changes: bool) -> int:
         fake.calls.append((config, resume, live))
+        fake.allow_changes = allow_changes
         return fake.act(config)
 
     fake.run = run
@@ -73,6 +74,14 @@ def test_overrides_may_stand_behind_options(pipeline: SimpleNamespace, storage: 
     assert cli.main(["run", QUICKSTART, "--resume", storage, "run.name=old"]) == 0
     config, resume, _ = pipeline.calls[0]
     assert (config.run.name, resume) == ("old", True)
+    assert not pipeline.allow_changes
+    assert cli.main(["run", QUICKSTART, "--resume", "--allow-changes", storage, "run.name=old"]) == 0
+    assert pipeline.allow_changes
+
+
+def test_changes_can_only_be_allowed_for_a_resumed_run(pipeline, capsys) -> None:
+    assert cli.main(["run", QUICKSTART, "--allow-changes"]) == cli.USAGE
+    assert "give --resume too" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,20 @@ def test_outside_a_job_the_script_is_dsa_run() -> None:
     done = job(QUICKSTART, "--dry-run", inside=False)
     assert done.returncode == 0, done.stderr
     assert "the cluster at" not in done.stdout
+
+
+def test_an_evaluation_job_refuses_a_path_inside_its_temporary_copy() -> None:
+    command = [sys.executable, str(ROOT / "jobs" / "evaluate.py"), "./runs/one"]
+    environment = {**os.environ, JOB_VARIABLE: "{}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "dsa: ./runs/one: is relative, and a submitted job runs in a temporary copy; give an absolute path\n"
+    )
+
+
+def test_an_evaluation_job_is_dsa_eval() -> None:
+    command = [sys.executable, str(ROOT / "jobs" / "evaluate.py"), "/nowhere/at/all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "neither a run nor a model" in done.stderr

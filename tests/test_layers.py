@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"ring", "outcome", "watchdog", "screen", "live"}
-"""What the pipeline is made of."""
+DRIVER = {"ring", "outcome", "watchdog", "screen", "live", "assess"}
+"""What the pipeline and the commands are made of."""
 WIRING = {"pipeline", "local", "cli"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {

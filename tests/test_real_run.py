@@ -112,6 +112,30 @@ def test_an_interrupted_run_resumes_without_writing_anything_again(tmp_path: Pat
     assert max(Counter(requests).values()) == 1
 
 
+@pytest.mark.ring
+@pytest.mark.slow
+@pytest.mark.timeout(700)
+def test_a_full_disk_ends_the_run_and_it_goes_on_later_with_fewer_ranks(tmp_path: Path):
+    disk = tmp_path / "small" / "checkpoints"
+    disk.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        process = start(tmp_path, "train.keep_checkpoints=4")
+        output = finish(process)
+        assert process.returncode == 1, output
+        assert "No space left on device" in output
+        assert "step-00000020 stays the latest" in output
+        assert (tmp_path / "small" / "student" / "config.json").is_file()  # that of the checkpoint
+        subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
+        again = start(tmp_path, "train.keep_checkpoints=4", "--resume", "train.ranks=1")
+        output = finish(again)
+        assert again.returncode == 0, output
+        check_complete(RunFolder.open(f"{tmp_path}/small"), output)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def wait_for_step(folder: Path, step: int) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:

@@ -16,6 +16,7 @@ from dsa_ray.storage.state import pack_state
 
 FLUSH_S = 0.5
 """Events are group-committed this often; accepted items were durable before they came here."""
+SNAPSHOT_POLL_S = 0.01
 
 
 @ray.remote
@@ -65,10 +66,32 @@ class CuratorActor:
     async def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
         return bool(self._host.guard(self._host.observe, report, ids, losses))
 
+    async def want_checkpoint(self, step: int) -> None:
+        """Keep the state at the end of `step` for `checkpoint`; training may go on as soon as this returns."""
+        self._host.want_snapshot(step)
+
     async def checkpoint(self, step: int) -> bytes:
-        """The state at the end of `step`, whose every row has been observed."""
+        """The state at the end of `step`, once every rank has reported it; the journal is durable as far as that."""
+        while (state := self._host.snapshot(step)) is None:
+            await asyncio.sleep(SNAPSHOT_POLL_S)
         await self._flush()
-        return await asyncio.to_thread(pack_state, self._host.snapshot(step))
+        return await asyncio.to_thread(pack_state, state)
+
+    async def saved(self, facts: Mapping[str, Any]) -> None:
+        """A checkpoint is complete; see `CuratorHost.saved`."""
+        self._host.saved(facts)
+
+    async def was_published(self, snapshot: Mapping[str, Any]) -> None:
+        """A snapshot of the student can be loaded; see `CuratorHost.was_published`."""
+        self._host.was_published(snapshot)
+
+    async def was_taken_up(self, seconds: float) -> None:
+        """The student's replica stood still for so long."""
+        self._host.was_taken_up(seconds)
+
+    async def fail(self, reason: str) -> None:
+        """The trainer cannot go on: the run ends with this line."""
+        self._host.fail(reason)
 
     async def wind_down(self) -> None:
         """Give out no more requests: the run is being stopped."""
@@ -93,4 +116,10 @@ class CuratorActor:
     async def _flush(self) -> None:
         async with self._journal:
             events = self._host.take_events()
-            await asyncio.to_thread(self._host.write_events, events)
+            try:
+                await asyncio.to_thread(self._host.write_events, events)
+            except OSError as error:
+                self._host.fail(
+                    f"the journal cannot be written: {error.strerror or error} ({error.filename or 'disk'})"
+                )
+                raise

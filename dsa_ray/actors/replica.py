@@ -128,10 +128,23 @@ class Replica:
         Raises:
             EngineError: one chat failed `generate.attempts` times; the line names it.
         """
+        return [text for text, _ in await self.answer(messages, max_tokens, temperature, seed)]
+
+    async def answer(
+        self,
+        messages: Sequence[Sequence[Mapping[str, str]]],
+        max_tokens: int,
+        temperature: float,
+        seed: int | None = None,
+    ) -> list[tuple[str, str]]:
+        """Like `ask`, with the version of the weights beside each text.
+
+        A text that was under way while weights were swapped names both: `step-100>step-200`.
+        """
         await self.start()
         gate = asyncio.Semaphore(self._in_flight)
 
-        async def one(index: int, chat: Sequence[Mapping[str, str]]) -> str:
+        async def one(index: int, chat: Sequence[Mapping[str, str]]) -> tuple[str, str]:
             own_seed = None if seed is None else seed + index
             call = EngineCall(messages=chat, max_tokens=max_tokens, temperature=temperature, seed=own_seed)
             async with gate:
@@ -144,10 +157,14 @@ class Replica:
             for task in tasks:
                 task.cancel()
 
-    async def load_weights(self, path: str, version: str) -> None:
-        """Replace the weights in place; what is in flight goes on with the new ones."""
+    async def load_weights(self, path: str, version: str) -> float:
+        """Replace the weights in place; what is in flight goes on with the new ones. Returns the seconds it took.
+
+        Raises:
+            EngineError: there is no model; the replica goes on with the old weights.
+        """
         await self.start()
-        self._loading = True
+        self._loading, began = True, time.monotonic()
         try:
             async with asyncio.timeout(self._config.watch.engine_start_s):
                 await self._engine.load_weights(path, version)
@@ -157,6 +174,7 @@ class Replica:
         finally:
             self._meter.progressed()
             self._loading = False
+        return time.monotonic() - began
 
     def stats(self) -> dict[str, Any]:
         """Numbers for the live view and the summary."""
@@ -259,10 +277,11 @@ class Replica:
         prompt = render(assignment, parents)
         call = call_for(assignment, parents, prompt, self._config.generate)
         try:
-            answer = await self._generate(call)
+            answer, version = await self._generate(call)
         except EngineError as error:
             answer = EngineAnswer(text=str(error)[:500], finish_reason="error", output_tokens=0)
-        origin = self._config.teacher.model, f"{self._engine.version}/{self.name}.{self.incarnation}"
+            version = self._engine.version
+        origin = self._config.teacher.model, f"{version}/{self.name}.{self.incarnation}"
         self._outbox.put(completion(assignment, prompt, answer, origin, time.monotonic() - began))
 
     async def _parents(self, assignment: Assignment) -> tuple[Written, ...]:
@@ -271,7 +290,9 @@ class Replica:
         assert self._text is not None, "assignments with parents need a text store"
         return tuple([await asyncio.to_thread(self._text, ref) for ref in assignment.parents])
 
-    async def _generate(self, call: EngineCall) -> EngineAnswer:
+    async def _generate(self, call: EngineCall) -> tuple[EngineAnswer, str]:
+        """The answer, and the version of the weights that wrote it."""
+        first = self._engine.version
         limit = self._config.generate.request_timeout_s
         self._meter.began()
         try:
@@ -289,12 +310,14 @@ class Replica:
         finally:
             self._meter.ended()
         self._meter.answered(answer.output_tokens)
-        return answer
+        last = self._engine.version
+        return answer, last if last == first else f"{first}>{last}"
 
-    async def _ask_patiently(self, index: int, call: EngineCall) -> str:
+    async def _ask_patiently(self, index: int, call: EngineCall) -> tuple[str, str]:
         for attempt in range(1, self._config.generate.attempts + 1):
             try:
-                return (await self._generate(call)).text
+                answer, version = await self._generate(call)
+                return answer.text, version
             except EngineError as error:
                 if attempt == self._config.generate.attempts:
                     raise EngineError(f"chat {index} failed {attempt} times: {error}") from error

@@ -3,14 +3,12 @@
 each rank    consumes   its rows                     (streams.training)
              produces   losses per example           -> curator.observe, one call per step, one in flight
              waits for  the other ranks (all-reduce) and rows; both are measured
-checkpoint   curator state at the end of step S, then ZeRO shards, in one folder, uploaded by Ray Train
+checkpoint   everything that belongs to the end of step S, in one folder, uploaded beside training (checkpointing.py)
 """
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,20 +16,18 @@ import ray.train
 import torch
 import torch.distributed
 from ray.actor import ActorHandle
-from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
+from dsa_ray.actors.publishing import Publisher
 from dsa_ray.config import Config, parse
-from dsa_ray.curriculum.host import CURATOR_STATE
+from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
 from dsa_ray.training.collate import from_batch
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import load_student
-
-REPLY_S = 60.0
-"""The curator answers within this, or it is gone."""
-SHARDS = "shards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +61,7 @@ def fit(
         ray.train.TrainingFailedError: after `train.max_failures` restarts.
     """
     configure_context()
+    forget_ray_snapshot(run.checkpoints)
     readers = {
         f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus)
         for rank in range(config.train.ranks)
@@ -75,7 +72,7 @@ def fit(
             "config": config.model_dump(mode="json"),
             "curator": curator,
             "student": student_path,
-            "export": run.student,
+            "run": run.path,
             "threads": shares.rank_threads,
         },
         torch_config=TorchConfig(backend="nccl" if shares.rank_gpus else "gloo"),
@@ -85,10 +82,10 @@ def fit(
             resources_per_worker={"CPU": shares.rank_cpus} | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {}),
         ),
         run_config=RunConfig(
-            name="checkpoints",
+            name=CHECKPOINTS,
             storage_path=run.path,
             failure_config=FailureConfig(max_failures=config.train.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=config.train.keep_checkpoints),
+            callbacks=[Commit(config, run.path, curator)],
         ),
         datasets=readers,
         dataset_config=DataConfig(datasets_to_split=[]),
@@ -97,33 +94,36 @@ def fit(
 
 
 def _train_rank(setup: dict[str, Any]) -> None:
-    """What one rank does, from the model to the export."""
+    """What one rank does, from the model to the export. What no restart can mend ends the run at once."""
+    try:
+        _train(setup)
+    except CheckpointError as error:
+        ray.get(setup["curator"].fail.remote(str(error)), timeout=REPLY_S)
+        raise
+
+
+def _train(setup: dict[str, Any]) -> None:
     from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine
 
     torch.set_num_threads(setup["threads"])
-    config = parse(setup["config"])
+    config, curator = parse(setup["config"]), setup["curator"]
     rank = ray.train.get_context().get_world_rank()
     model, tokenizer = load_student(setup["student"], config.train)
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
-    attempt = _begin(engine, setup["curator"], rank)
-    reporter = _Reporter(engine, setup["curator"], config, rank, attempt)
+    checkpointer = Checkpointer(engine, tokenizer, config, setup["run"], curator)
+    attempt = _begin_attempt(curator, checkpointer.restore(), rank)
+    publisher = Publisher(engine, tokenizer, setup["run"], curator)
+    reporter = _Reporter((checkpointer, publisher), curator, config, rank, attempt)
     rows = map(from_batch, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")))
     run_rank(engine, rows, config.train.rows_per_step, reporter, config.train)
     reporter.finish()
-    engine.export_hf(setup["export"], tokenizer, merged=True)
+    checkpointer.export(merged=True)
     if config.train.lora_rank:
-        engine.export_hf(f"{setup['export']}/adapter", tokenizer)
+        checkpointer.export(merged=False, name=f"{STUDENT}/adapter")
 
 
-def _begin(engine: Any, curator: ActorHandle, rank: int) -> int:
-    """Load the newest checkpoint, if any, and open an attempt at the curator. All ranks learn its number."""
-    checkpoint = ray.train.get_checkpoint()
-    state = None
-    if checkpoint:
-        with checkpoint.as_directory() as folder:
-            engine.load(folder, SHARDS)
-            if rank == 0:
-                state = (Path(folder) / CURATOR_STATE).read_bytes()
+def _begin_attempt(curator: ActorHandle, state: bytes | None, rank: int) -> int:
+    """Open an attempt at the curator, from the state of a checkpoint if any. All ranks learn its number."""
     attempt = torch.zeros(1, dtype=torch.int64)
     if rank == 0:
         attempt[0] = ray.get(curator.begin_attempt.remote(state), timeout=REPLY_S)
@@ -134,17 +134,19 @@ def _begin(engine: Any, curator: ActorHandle, rank: int) -> int:
 
 
 class _Reporter:
-    """Called after every step: sends the losses, and saves a checkpoint when one is due."""
+    """Called after every step: sends the losses, saves a checkpoint and publishes the student when that is due."""
 
-    def __init__(self, engine: Any, curator: ActorHandle, config: Config, rank: int, attempt: int) -> None:
-        self._engine = engine
+    def __init__(
+        self, saving: tuple[Checkpointer, Publisher], curator: ActorHandle, config: Config, rank: int, attempt: int
+    ) -> None:
+        self._checkpointer, self._publisher = saving
         self._curator = curator
-        self._every = config.train.checkpoint_every
+        self._every, self._publish_every = config.train.checkpoint_every, config.train.publish_every
         self._rank = rank
         self._attempt = attempt
         self._sent: ray.ObjectRef | None = None
-        self._last: StepReport | None = None
-        self._saved_step = -1
+        self._last = self._saved = -1
+        self._losses: list[float] = []
 
     def __call__(self, step: StepReport) -> None:
         self._settle()
@@ -155,32 +157,29 @@ class _Reporter:
             **{name: getattr(step, name) for name in _REPORTED},
         }
         self._sent = self._curator.observe.remote(report, step.ids, step.losses)
-        self._last = step
+        self._last = step.step
+        self._losses.append(step.loss)
         if step.step % self._every == 0:
-            self._save(step)
+            self._save()
+        if self._publish_every and step.step % self._publish_every == 0:
+            self._publisher.publish(step.step)
 
     def finish(self) -> None:
-        """The stream is over: everything is observed, and the last step is saved."""
+        """The stream is over: everything is observed, and the last step is saved and uploaded."""
         self._settle()
-        if self._last is not None and self._saved_step != self._last.step:
-            self._save(self._last)
+        if self._saved != self._last:
+            self._save()
+        self._checkpointer.wait()
+        self._publisher.wait()
 
     def _settle(self) -> None:
         if self._sent is not None:
             ray.get(self._sent, timeout=REPLY_S)
             self._sent = None
 
-    def _save(self, step: StepReport) -> None:
-        """Every rank has reported `step` before any of them enters the collective save, so the states agree."""
-        self._settle()
-        torch.distributed.barrier()
-        with tempfile.TemporaryDirectory() as folder:
-            if self._rank == 0:
-                state = ray.get(self._curator.checkpoint.remote(step.step), timeout=REPLY_S)
-                (Path(folder) / CURATOR_STATE).write_bytes(state)
-            self._engine.save(folder, SHARDS)
-            ray.train.report({"step": step.step, "loss": step.loss}, checkpoint=Checkpoint.from_directory(folder))
-        self._saved_step = step.step
+    def _save(self) -> None:
+        self._checkpointer.save(self._last, sum(self._losses) / len(self._losses))
+        self._saved, self._losses = self._last, []
 
 
 _REPORTED = ("step", "phase", "lr", "loss", "grad_norm", "tokens", "loss_tokens", "wait_s", "step_s")

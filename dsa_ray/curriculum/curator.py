@@ -172,7 +172,9 @@ class Curator:
         for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "children"):
             part = getattr(self, name)
             restored = getattr(fresh, name).state_dict() if state is None else state[name]
-            part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
+            unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
+            if name == "ledger":
+                self.planner.withdraw(unfit)
         state = state or {}
         self.verdicts = Counter(state.get("verdicts", {}))
         self.decisions = Counter(state.get("decisions", {}))

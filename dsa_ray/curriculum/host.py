@@ -46,7 +46,13 @@ class CuratorHost:
         self._metrics = StepMetrics(config.train.ranks)
         self._graph_written = False
         self._wind_down = False
+        self._wanted: int | None = None
+        self._snapshot: dict[str, Any] | None = None
         self.failure: str | None = None
+        self.checkpoints: list[dict[str, Any]] = []
+        """What `saved` was told."""
+        self.published: dict[str, Any] | None = None
+        """The newest snapshot of the student."""
         self.curator = Curator(config, self._emit, clock)
 
     def restore(self) -> None:
@@ -83,6 +89,7 @@ class CuratorHost:
         )
         if counted:
             self._metrics.add(report, self._gauges)
+            self._take_snapshot()
         return counted
 
     def guard(self, call: Callable[..., T], *args: Any) -> T | None:
@@ -90,34 +97,76 @@ class CuratorHost:
         try:
             return call(*args)
         except Exception as error:
-            self.failure = self.failure or f"{type(error).__name__}: {error}"
+            self.failure = self.failure or f"the curator failed: {type(error).__name__}: {error}"
             raise
 
     def begin_attempt(self, state: bytes | None) -> int:
         """A trainer starts from a checkpoint's state, or from the base model (None)."""
         if state is not None or self.curator.ledger.attempt:
             self.curator.restore_training(unpack_state(state) if state else None)
+        self._wanted = self._snapshot = None
         attempt = self.curator.begin_attempt()
         self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})
         return attempt
 
-    def snapshot(self, step: int) -> dict[str, Any]:
-        """The training state at the end of `step`, which must be the newest closed one (`RuntimeError` if not)."""
+    def want_snapshot(self, step: int) -> None:
+        """Keep the training state at the end of `step`, as soon as every rank has reported it.
+
+        Raises:
+            RuntimeError: a later step is closed already.
+        """
         closed = self.curator.ledger.closed_step
-        if closed != step:
+        if closed > step:
             raise RuntimeError(f"checkpoint at step {step}: the curator has closed step {closed}")
-        return self.curator.training_state()
+        self._wanted, self._snapshot = step, None
+        self._take_snapshot()
+
+    def snapshot(self, step: int) -> dict[str, Any] | None:
+        """What `want_snapshot` asked for; None while the step is not closed.
+
+        Raises:
+            RuntimeError: nobody wants this step any more, for the trainer began again.
+        """
+        if self._wanted != step:
+            raise RuntimeError(f"checkpoint at step {step}: the trainer began again meanwhile")
+        return self._snapshot
+
+    def saved(self, facts: Mapping[str, Any]) -> None:
+        """A checkpoint is complete: `step`, `blocked_s` of training, `staging` (why not in memory, or nothing)."""
+        self.checkpoints.append(dict(facts))
+        self._metrics.spend("checkpoint", facts["blocked_s"])
+
+    def was_published(self, snapshot: Mapping[str, Any]) -> None:
+        """A snapshot of the student can be loaded: `version`, `step`, `path`, `blocked_s` of training."""
+        self.published = dict(snapshot)
+        self._metrics.spend("publish", snapshot["blocked_s"])
+
+    def was_taken_up(self, seconds: float) -> None:
+        """The student's replica stood still for so long while it loaded a snapshot."""
+        self._metrics.spend("take_up", seconds)
+
+    def fail(self, reason: str) -> None:
+        """A part of the ring cannot go on: the run ends with this line."""
+        self.failure = self.failure or reason
+
+    def _take_snapshot(self) -> None:
+        # One report closes at most one step, so the wanted one is never passed over.
+        if self._wanted == self.curator.ledger.closed_step and self._snapshot is None:
+            self._snapshot = self.curator.training_state()
 
     def status(self) -> dict[str, Any]:
         """One flat view for the live display, `dsa status` and the watchdog."""
-        return {**self.curator.status(), **self._metrics.status(), "failure": self.failure}
+        last = self.checkpoints[-1] if self.checkpoints else None
+        own = {"failure": self.failure, "checkpoint": last, "published": self.published}
+        return {**self.curator.status(), **self._metrics.status(), **own}
 
     def drain_metrics(self) -> list[dict[str, Any]]:
         return self._metrics.drain()
 
     def facts(self) -> dict[str, Any]:
         """Everything that summary, tables and report need."""
-        return {**self.curator.facts(), "metrics": self._metrics.totals(), "status": self.status()}
+        totals = {"metrics": self._metrics.totals(), "checkpoints": list(self.checkpoints)}
+        return {**self.curator.facts(), **totals, "status": self.status()}
 
     def take_events(self) -> list[dict[str, Any]]:
         """The events since the last call, in order; to be handed to `write_events`."""

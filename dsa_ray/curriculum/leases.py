@@ -101,16 +101,25 @@ class LeaseLedger:
 
     def state_dict(self) -> dict[str, Any]:
         rows = [asdict(row) for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank])]
-        return {"closed_step": self.closed_step, "next_lease": self.next_lease, "rows": rows}
+        return {"closed_step": self.closed_step, "next_lease": self.next_lease, "ranks": self.ranks, "rows": rows}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Everything that was open is planned again. The attempt number is kept: only newer attempts may train it."""
+    def load_state_dict(self, state: dict[str, Any]) -> list[RowPlan]:
+        """Everything that was open is planned again. The attempt number is kept: only newer attempts may train it.
+
+        Returns:
+            The open rows of a ledger with another number of ranks: these have to be planned anew. Else none.
+        """
         self.closed_step = state["closed_step"]
         self.next_lease = state["next_lease"]
         self._reported = {}
         rows = sorted((row_plan(row) for row in state["rows"]), key=lambda row: row.lease)
-        self._planned = [deque(row for row in rows if row.rank == rank) for rank in range(self.ranks)]
         self._out = [{} for _ in range(self.ranks)]
+        self._planned = [deque() for _ in range(self.ranks)]
+        if state["ranks"] != self.ranks:
+            return rows
+        for row in rows:
+            self._planned[row.rank].append(row)
+        return []
 
 
 def row_plan(row: dict[str, Any]) -> RowPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +28,11 @@ class StepMetrics:
         self._group: list[dict[str, Any]] = []
         self._totals: dict[str, dict[str, float]] = {}
         self._losses: dict[str, list[float]] = {}
+        self._spent: Counter[str] = Counter()
+
+    def spend(self, what: str, seconds: float) -> None:
+        """Training stood still for this: the next line has it as `time/<what>`."""
+        self._spent[what] += seconds
 
     def add(self, report: Mapping[str, Any], gauges: Callable[[], dict[str, Any]]) -> None:
         """Take a rank's report: step, phase, lr, loss, grad_norm, tokens, loss_tokens, wait_s, step_s.
@@ -43,8 +48,9 @@ class StepMetrics:
         self._recent.append(step)
         self._group.append(step)
         if len(self._group) >= LOG_EVERY:
-            self._lines.append({**_mean_of(self._group), **gauges()})
-            self._group = []
+            spent = {f"time/{what}": seconds for what, seconds in self._spent.items()}
+            self._lines.append({**_mean_of(self._group), **spent, **gauges()})
+            self._group, self._spent = [], Counter()
 
     def drain(self) -> list[dict[str, Any]]:
         """The lines since the last call."""
@@ -122,4 +128,6 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "tokens_per_s": sum(step["tokens"] for step in steps) / max(1e-9, seconds + waited),
         "idle_ratio": _share(waited, seconds),
         "step_s": seconds / len(steps),
+        "time/step": seconds / len(steps),
+        "time/wait": waited / len(steps),
     }

@@ -6,6 +6,7 @@ over the answer tokens of the step, whoever holds them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,12 +41,15 @@ class StepPlanner:
         self._table = table
         self._sampler = sampler
         self._textbook_rows: list[list[PackedItem]] | None = None
+        self._read = self._repeated = 0
+        self._steps = {TEXTBOOKS: 0, EXERCISES: 0}
         self.next_step = 1
 
     @property
     def textbook_steps(self) -> int:
         """Steps of the first phase; 0 until the textbooks are known."""
-        return len(self._textbook_rows or ()) // self._config.rows_in_step
+        unread = len(self._textbook_rows or ()) - self._read if self.textbooks_known else 0
+        return self._steps[TEXTBOOKS] + math.ceil(unread / self._config.rows_in_step)
 
     @property
     def total_steps(self) -> int:
@@ -58,16 +62,15 @@ class StepPlanner:
     @property
     def done(self) -> bool:
         """Every step of the run is planned."""
-        return self.textbooks_known and self.next_step > self.total_steps
+        return self.textbooks_known and not self._unread and self._steps[EXERCISES] >= self._config.steps
+
+    @property
+    def _unread(self) -> bool:
+        return self._read < len(self._textbook_rows or ())
 
     def set_textbooks(self, books: list[Book]) -> None:
-        """Fix the first phase: the books in learning order, read `textbook_passes` times.
-
-        The last step is filled up with the first rows again, so that all ranks train equally many.
-        """
-        rows = _pack_in_order(books, self._config.row_tokens) * self._config.textbook_passes
-        missing = -len(rows) % self._config.rows_in_step
-        self._textbook_rows = rows + [rows[index % len(rows)] for index in range(missing)] if rows else []
+        """Fix the first phase: the books in learning order, read `textbook_passes` times."""
+        self._textbook_rows = _pack_in_order(books, self._config.row_tokens) * self._config.textbook_passes
 
     def plan(self, first_lease: int, patient: bool) -> list[RowPlan] | None:
         """The rows of the next step, or None when too little that may be trained is written (or all is planned).
@@ -78,14 +81,12 @@ class StepPlanner:
         """
         if not self.textbooks_known or self.done:
             return None
-        if self.next_step <= self.textbook_steps:
-            rows = self._textbook_step()
-            phase, within, steps = TEXTBOOKS, self.next_step, self.textbook_steps
-        else:
-            rows = self._exercise_step(patient)
-            phase, within, steps = EXERCISES, self.next_step - self.textbook_steps, self._config.steps
+        phase, steps = (TEXTBOOKS, self.textbook_steps) if self._unread else (EXERCISES, self._config.steps)
+        rows = self._textbook_step() if self._unread else self._exercise_step(patient)
         if not rows:
             return None
+        self._steps[phase] += 1
+        within = self._steps[phase]
         denominator = sum(item.weight * item.loss_tokens for row in rows for item in row)
         plans = [
             RowPlan(
@@ -104,16 +105,41 @@ class StepPlanner:
         return plans
 
     def state_dict(self) -> dict[str, Any]:
-        return {"next_step": self.next_step}
+        return {
+            "next_step": self.next_step,
+            "read": self._read,
+            "repeated": self._repeated,
+            "textbook_steps": self._steps[TEXTBOOKS],
+            "exercise_steps": self._steps[EXERCISES],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.next_step = state["next_step"]
+        self.next_step, self._read, self._repeated = state["next_step"], state["read"], state["repeated"]
+        self._steps = {TEXTBOOKS: state["textbook_steps"], EXERCISES: state["exercise_steps"]}
+
+    def withdraw(self, rows: Sequence[RowPlan]) -> None:
+        """Take back the newest planned steps, given as all of their rows: they are planned again, with other ranks.
+
+        The visits of their exercises are undone, the textbooks are read on from where they were.
+        """
+        if not rows:
+            return
+        books = [row for row in rows if row.phase == TEXTBOOKS]
+        self._read -= len(books) - (self._repeated if books else 0)
+        self._repeated = 0 if books else self._repeated
+        for phase in (TEXTBOOKS, EXERCISES):
+            self._steps[phase] -= len({row.step for row in rows if row.phase == phase})
+        self.next_step = min(row.step for row in rows)
+        self._sampler.untake(item.exercise for row in rows if row.phase == EXERCISES for item in row.items)
 
     def _textbook_step(self) -> list[list[PackedItem]]:
+        """The next rows in order; the last step is filled up with the first ones, so that all ranks train equally."""
         assert self._textbook_rows is not None
-        count = self._config.rows_in_step
-        start = (self.next_step - 1) * count
-        return self._textbook_rows[start : start + count]
+        count, books = self._config.rows_in_step, self._textbook_rows
+        rows = books[self._read : self._read + count]
+        self._read += len(rows)
+        self._repeated = count - len(rows)
+        return rows + [books[index % len(books)] for index in range(self._repeated)]
 
     def _exercise_step(self, patient: bool) -> list[list[PackedItem]]:
         count, row_tokens = self._config.rows_in_step, self._config.row_tokens

@@ -6,11 +6,19 @@ process, nobody.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import copy
+import io
 import math
 import os
+import pickle
+import shutil
+import tempfile
+import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +27,13 @@ import torch.distributed
 from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import TrainConfig
+from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import RowResult, StepResult
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
 from dsa_ray.training.optimizer import adamw
+from dsa_ray.training.origin import Origin, checked_origin, origin_of, saved_bytes, write_origin
+from dsa_ray.training.randomness import random_state, set_random_state
 from dsa_ray.training.student import Student, plain_weights, save_student, training_dtype
 
 if not torch.cuda.is_available():
@@ -103,26 +114,100 @@ class DeepSpeedEngine:
         return torch.nn.utils.get_total_norm([p.grad for p in self._model.parameters() if p.grad is not None])
 
     def save(self, folder: str, tag: str) -> None:
-        """Write this rank's ZeRO shards under folder/tag; rank 0 names it in folder/latest."""
-        self._engine.save_checkpoint(folder, tag=tag)
+        """Write this rank's ZeRO shards and random state under folder/tag; rank 0 names it in folder/latest."""
+        rank = torch.distributed.get_rank()
+        with _without_checksums():
+            self._engine.save_checkpoint(folder, tag=tag)
+        torch.save(random_state(), Path(folder, tag, f"random-{rank}.pt"))
+        if rank == 0:
+            write_origin(Path(folder, tag), self._origin())
 
     def load(self, folder: str, tag: str | None = None) -> None:
-        """Restore weights and optimizer state; the number of ranks must be that of `save`."""
-        path, _ = self._engine.load_checkpoint(folder, tag=tag)
+        """Restore weights, optimizer and random state, bit for bit; on another number of ranks up to rounding.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            CheckpointError: it belongs to another student or ZeRO stage, or its files cannot be read.
+        """
+        tag = tag or _latest(folder)
+        origin = checked_origin(Path(folder, tag), self._origin())
+        try:
+            if origin.ranks == self._world or _replicated(self._engine):
+                path, _ = self._engine.load_checkpoint(folder, tag=tag)
+            else:
+                path = self._load_universal(folder, tag)
+        except (RuntimeError, OSError, ValueError, KeyError, AssertionError, EOFError, pickle.UnpicklingError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(f"{folder}/{tag}: DeepSpeed cannot read it ({first[:200]})") from error
         if path is None:
-            raise FileNotFoundError(f"{folder}: holds no DeepSpeed checkpoint {tag or 'named by latest'}")
+            raise CheckpointError(f"{folder}/{tag}: DeepSpeed finds no model states in it")
+        random = Path(folder, tag, f"random-{torch.distributed.get_rank()}.pt")
+        if random.exists():  # not for a rank that was not there when it was written
+            set_random_state(torch.load(random, weights_only=True))
+
+    @property
+    def saved_bytes(self) -> int:
+        """About how much `save` and `copy_student` together write on this rank."""
+        return saved_bytes(self._origin(), training_dtype(self._config))
+
+    def copy_student(self, *, merged: bool = False) -> dict[str, torch.Tensor] | None:
+        """A copy of the weights on rank 0's host, in the configured precision, for `write_student`; else None.
+
+        All ranks call it. LoRA gives its adapter, or with `merged` a full model.
+        """
+        parameters = list(self._model.parameters()) if self._config.zero_stage == 3 else []
+        with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
+            if torch.distributed.get_rank() != 0:
+                return None
+            return plain_weights(self._model, training_dtype(self._config), merged=merged)
+
+    def write_student(
+        self,
+        weights: dict[str, torch.Tensor],
+        folder: str,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        *,
+        merged: bool = False,
+    ) -> None:
+        """Write what `copy_student` gave in Hugging Face format; training may go on meanwhile in another thread."""
+        save_student(self._model, tokenizer, folder, weights, merged=merged)
 
     def export_hf(self, folder: str, tokenizer: PreTrainedTokenizerBase | None = None, *, merged: bool = False) -> None:
         """Rank 0 writes the student in Hugging Face format, in the configured precision; all ranks call it.
 
         LoRA writes its adapter, or with `merged` a full model.
         """
-        parameters = list(self._model.parameters()) if self._config.zero_stage == 3 else []
-        with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
-            if torch.distributed.get_rank() == 0:
-                weights = plain_weights(self._model, training_dtype(self._config), merged=merged)
-                save_student(self._model, tokenizer, folder, weights, merged=merged)
+        weights = self.copy_student(merged=merged)
+        if weights is not None:
+            self.write_student(weights, folder, tokenizer, merged=merged)
         torch.distributed.barrier()
+
+    def _origin(self) -> Origin:
+        return origin_of(self._model, self._config, self._world)
+
+    def _load_universal(self, folder: str, tag: str) -> str | None:
+        """Load a checkpoint of another number of ranks: one rank of each machine converts it first."""
+        rank, here = torch.distributed.get_rank(), os.uname().nodename
+        token: list[Any] = [uuid.uuid4().hex if rank == 0 else None]
+        torch.distributed.broadcast_object_list(token, src=0)
+        hosts: list[Any] = [None] * self._world
+        torch.distributed.all_gather_object(hosts, here)
+        converted = Path(tempfile.gettempdir(), f"dsa-universal-{token[0]}")
+        config = self._engine._config  # read at load, not at initialisation
+        try:
+            if hosts.index(here) == rank:
+                _convert(Path(folder, tag), converted / tag)
+            torch.distributed.barrier()
+            config.load_universal_checkpoint = True
+            groups = [dict(group) for group in self._engine.optimizer.param_groups]
+            path, _ = self._engine.load_checkpoint(str(converted), tag=tag)
+            _separate_groups(self._engine.optimizer, groups)
+            torch.distributed.barrier()
+            return path
+        finally:
+            config.load_universal_checkpoint = False
+            if hosts.index(here) == rank:
+                shutil.rmtree(converted, ignore_errors=True)
 
     def close(self) -> None:
         """Free DeepSpeed's hooks and buffers; the model stays usable."""
@@ -152,6 +237,58 @@ def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:
         "steps_per_print": 1 << 62,
     }
     return _merge(own, config.deepspeed)
+
+
+@contextlib.contextmanager
+def _without_checksums() -> Iterator[None]:
+    """torch sums every record while training waits, a third of the time of a save; whoever stores the files does it."""
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        yield
+    finally:
+        torch.serialization.set_crc32_options(before)
+
+
+def _latest(folder: str) -> str:
+    try:
+        return Path(folder, "latest").read_text().strip()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder}: holds no DeepSpeed checkpoint (no file latest)") from None
+
+
+def _convert(source: Path, target: Path) -> None:
+    """DeepSpeed's universal form: every parameter and its moments whole, for any number of ranks."""
+    from deepspeed.checkpoint.ds_to_universal import main as convert
+
+    target.mkdir(parents=True)
+    # ZeRO 1 and 2 lack a state that only its pipeline engine writes: it has to be put in.
+    settings = argparse.Namespace(
+        input_folder=str(source),
+        output_folder=str(target),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        convert(settings)
+
+
+def _separate_groups(optimizer: Any, before: list[dict[str, Any]]) -> None:
+    """Undo what the universal loading of ZeRO 3 does: it gives every group the first one's hyperparameters (so that
+    norms and biases would decay) and one common step counter, which every group would then advance."""
+    for group, own in zip(optimizer.param_groups, before, strict=True):
+        group.update({key: value for key, value in own.items() if key != "params"})
+    for state in getattr(optimizer, "optimizer", optimizer).state.values():
+        if torch.is_tensor(state.get("step")):
+            state["step"] = state["step"].clone()
+
+
+def _replicated(engine: Any) -> bool:
+    """Whether every rank holds the whole optimizer state, so that their number makes no difference."""
+    return not engine.zero_optimization()
 
 
 def _check_equal_forwards(packed: PackedModel, config: TrainConfig, world: int) -> None:

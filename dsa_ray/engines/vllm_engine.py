@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ class _Core(Protocol):
 
     async def generate(self, prompt: list[int], params: Any, request_id: str) -> Any: ...
 
-    async def reload(self, path: str) -> None: ...
+    async def reload(self, path: str, landed: Callable[[], None]) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -108,12 +108,11 @@ class VLLMEngine:
         if not Path(path, "config.json").is_file():
             raise EngineError(f"{path}: no model in Hugging Face format; the engine keeps version {self.version}")
         try:
-            await self._running().reload(path)
+            await self._running().reload(path, lambda: setattr(self, "version", version))
         except EngineDead:
             raise
         except Exception as error:  # half the tensors may be new: nothing that it writes could be trusted
             raise EngineDead(f"weights of {path} could not be loaded: {_first_line(error)}") from error
-        self.version = version
 
     async def stop(self) -> None:
         core, self._core = self._core, None
@@ -166,11 +165,12 @@ class _InProcess:
         except (VLLMClientError, ValueError) as error:
             raise EngineError(_first_line(error)) from error
 
-    async def reload(self, path: str) -> None:
+    async def reload(self, path: str, landed: Callable[[], None]) -> None:
         def between_steps(engine: Any) -> None:
             engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
             # Without the flag nothing is reset while requests run, and they go on with the old weights' cache.
             engine.reset_prefix_cache(reset_running_requests=True)
+            landed()  # here, before any request goes on: each then knows which weights it was written with
 
         await self._thread.call(between_steps)
 
@@ -209,9 +209,10 @@ class _OwnProcess:
             raise EngineError(_first_line(error.__cause__ or error)) from error
         return outputs[-1]
 
-    async def reload(self, path: str) -> None:
+    async def reload(self, path: str, landed: Callable[[], None]) -> None:
         await self._engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
         await self._engine.reset_prefix_cache(reset_running_requests=True)
+        landed()
 
     def stop(self) -> None:
         self._engine.shutdown()

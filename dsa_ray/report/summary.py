@@ -113,6 +113,9 @@ class Train(Part):
     """Mean loss of the first tenth of the exercise steps (at most ten), nats per token."""
     loss_last: float | None = None
     """The same at the end."""
+    checkpoints: int = 0
+    checkpoint_s: float | None = None
+    """Time that training stood still for all of them, seconds."""
 
 
 class Generate(Part):
@@ -122,12 +125,28 @@ class Generate(Part):
     """Share of time that a replica had nothing in flight."""
 
 
+class TaskMark(Part):
+    """One metric of one evaluation task."""
+
+    value: float
+    stderr: float | None = None
+    n: int = 0
+    """Examples that were scored."""
+
+
+class TaskMarks(Part):
+    before: TaskMark | None = None
+    after: TaskMark | None = None
+
+
 class Summary(Part):
     """The content of summary.json."""
 
     state: Literal["finished", "interrupted", "failed"]
     seed: int
     accuracy: Accuracy = Accuracy()
+    tasks: dict[str, dict[str, TaskMarks]] = {}
+    """Task to metric to marks, as `dsa eval` found them."""
     skills: int = 0
     textbooks: int = 0
     exercises: Exercises = Exercises()
@@ -167,7 +186,7 @@ def build(
             `decisions` {action: n}, `children` {kind: {written, trained}}, `visits` (how often each exercise was
             trained on, zeros allowed), `lag` (rows of {lag_steps, lag_s}, one per first visit of a child).
         train: `steps`, `tokens`, `seconds` (of training, wall), `idle_ratio`,
-            `losses` (mean loss of each exercise step, in order).
+            `losses` (mean loss of each exercise step, in order), `blocked_s` (of each checkpoint).
         generate: `tokens`, `seconds` (wall), `idle_ratio`.
 
     Raises:
@@ -190,7 +209,7 @@ def build(
         decisions=curator.get("decisions", {}),
         children=curator.get("children", {}),
         visits=_visits(curator.get("visits", ())),
-        train={**_pace(train), "steps": train.get("steps", 0), "loss_first": first, "loss_last": last},
+        train={**_pace(train), **_saving(train), "loss_first": first, "loss_last": last},
         generate=_pace(generate),
         feedback_lag_steps=_percentiles(row["lag_steps"] for row in lag),
         feedback_lag_s=_percentiles(row["lag_s"] for row in lag),
@@ -276,6 +295,15 @@ def _pace(figures: Mapping[str, Any]) -> dict[str, Any]:
     tokens, seconds = figures.get("tokens", 0), figures.get("seconds", 0)
     rate = tokens / seconds if seconds else None
     return {"tokens": tokens, "tokens_per_s": rate, "idle_ratio": figures.get("idle_ratio")}
+
+
+def _saving(train: Mapping[str, Any]) -> dict[str, Any]:
+    blocked = train.get("blocked_s", ())
+    return {
+        "steps": train.get("steps", 0),
+        "checkpoints": len(blocked),
+        "checkpoint_s": float(sum(blocked)) if len(blocked) else None,
+    }
 
 
 def _ends(losses: Sequence[float]) -> tuple[float | None, float | None]:

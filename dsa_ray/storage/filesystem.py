@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import IO
 
 from fsspec.core import url_to_fs
@@ -89,8 +92,28 @@ class Folder:
                 torn = False
             file.write((b"\n" if torn else b"") + b"".join(line + b"\n" for line in lines))
 
+    def put_tree(self, source: str, name: str) -> None:
+        """Copy a local folder into the folder `name`, each file whole or not at all."""
+        for path in sorted(path for path in Path(source).rglob("*") if path.is_file()):
+            self.write_with(f"{name}/{path.relative_to(source).as_posix()}", partial(_copy_from, path))
+
     def delete(self, name: str) -> None:
         self._fs.rm_file(self.path(name))
+
+    def delete_tree(self, name: str) -> None:
+        """Delete a folder and everything in it; one that is not there is fine."""
+        if self.exists(name):
+            self._fs.rm(self.path(name), recursive=True)
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file for reading, for what is too large for memory. Raises `FileNotFoundError`."""
+        return self._fs.open(self.path(name), "rb")
+
+    def size(self, name: str) -> int:
+        """Bytes of a file. Raises `FileNotFoundError`."""
+        if not self.local:
+            self._fs.invalidate_cache(os.path.dirname(self.path(name)))
+        return int(self._fs.size(self.path(name)))
 
     def rename(self, old: str, new: str) -> None:
         self._fs.mv(self.path(old), self.path(new))
@@ -113,6 +136,11 @@ class Folder:
             if os.path.lexists(temporary):
                 os.unlink(temporary)
         _sync_folder(folder)
+
+
+def _copy_from(path: Path, target: IO[bytes]) -> None:
+    with path.open("rb") as source:
+        shutil.copyfileobj(source, target, 8 * 2**20)
 
 
 def _publish(temporary: str, final: str, *, exclusive: bool) -> None:

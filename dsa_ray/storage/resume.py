@@ -10,6 +10,8 @@ from dsa_ray.config import Config, ConfigError
 MAY_CHANGE = (
     "run.name",
     "run.storage",
+    "run.loggers",
+    "run.project",
     "teacher.base_url",
     "teacher.api_key_env",
     "teacher.tensor_parallel",
@@ -21,12 +23,16 @@ MAY_CHANGE = (
     "generate.attempts",
     "generate.request_timeout_s",
     "generate.max_exercises",
+    "train.ranks",
     "train.slots",
     "train.steps",
     "train.activation_checkpointing",
     "train.checkpoint_every",
+    "train.publish_every",
     "train.keep_checkpoints",
+    "train.keep_best",
     "train.max_failures",
+    "train.peak_tflops",
     "evaluate.answer_timeout_s",
     "cluster",
     "watch",
@@ -34,21 +40,30 @@ MAY_CHANGE = (
 """Keys, or whole sections, that say where, how long and with what means a run goes on, not what it computes."""
 
 
-def check_resume(stored: Config, given: Config) -> None:
+SHOWN = 4
+"""Differences that the refusal spells out."""
+
+
+def check_resume(stored: Config, given: Config, *, allow: bool = False) -> None:
     """Compare the configuration of a run with the one that it is resumed with.
 
+    Args:
+        allow: the user takes the consequences of any change.
+
     Raises:
-        ConfigError: one line that names the first key that may not change.
+        ConfigError: one line that shows the keys that may not change, as they were and as they are.
     """
+    if allow:
+        return
     before = dict(_leaves(stored.model_dump(mode="json")))
     now = dict(_leaves(given.model_dump(mode="json")))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and not _may_change(key)]
     if changed:
-        key = changed[0]
-        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        shown = [f"{key}: was {before.get(key)!r}, is now {now.get(key)!r}" for key in changed[:SHOWN]]
+        more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
         raise ConfigError(
-            f"{key}: was {before.get(key)!r} when the run began and cannot become {now.get(key)!r} on resume; "
-            f"put it back, or start a new run with another run.name{more}"
+            f"{', '.join([*shown, *more])}; put it back, start a new run with another run.name, "
+            "or resume all the same with --allow-changes"
         )
 
 

@@ -46,10 +46,11 @@ class RunFolder:
         self._metrics_written = 0.0
 
     @classmethod
-    def create(cls, storage: str, config: Config, *, resume: bool = False) -> Self:
+    def create(cls, storage: str, config: Config, *, resume: bool = False, allow_changes: bool = False) -> Self:
         """Make `storage`/`run.name`, or take up the one that is there, and lock it (local folders only).
 
-        On resume the stored configuration takes over the keys that may change (`storage.resume`). A folder in which
+        On resume the stored configuration takes over the keys that may change (`storage.resume`), or, with
+        `allow_changes`, all of them. A folder in which
         nothing but the empty skeleton of a run was ever made counts as new.
 
         Raises:
@@ -64,7 +65,7 @@ class RunFolder:
             raise RunFolderError(f"{folder.url}: cannot be made ({error.strerror or error})") from None
         lock = _lock(folder)
         try:
-            _prepare(folder, config, resume=resume)
+            _prepare(folder, config, resume=resume, allow_changes=allow_changes)
         except BaseException:
             if lock:
                 lock.release()
@@ -181,13 +182,13 @@ def _lock(folder: Folder) -> FolderLock | None:
         raise RunFolderError(f"{folder.url}: cannot be locked ({error.strerror or error})") from None
 
 
-def _prepare(folder: Folder, config: Config, *, resume: bool) -> None:
+def _prepare(folder: Folder, config: Config, *, resume: bool, allow_changes: bool) -> None:
     if _is_new(folder):
         for name in ("journal", "checkpoints", "student"):
             Folder(f"{folder.url}/{name}").make()
         folder.write(_FORMAT, json.dumps({"format": _FORMAT_VERSION}).encode())
     elif resume:
-        check_resume(_stored_config(folder), config)
+        check_resume(_stored_config(folder), config, allow=allow_changes)
     else:
         raise RunFolderError(f"{folder.url}: this run exists already; use --resume, or another run.name")
     folder.write(CONFIG, json.dumps(config.model_dump(mode="json"), indent=1).encode())

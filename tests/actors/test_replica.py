@@ -246,3 +246,23 @@ def test_loaded_weights_show_in_the_version_of_what_is_written():
 def test_the_student_is_served_by_vllm_with_its_own_lengths():
     teacher = student_teacher(config(student={"model": "somewhere/student", "max_model_len": 333}))
     assert (teacher.kind, teacher.model, teacher.max_model_len) == ("vllm", "somewhere/student", 333)
+
+
+def test_every_answer_names_the_weights_that_wrote_it():
+    async def scenario():
+        engine = ScriptedEngine(seconds=0.05)
+        replica = Replica("student", config(), engine)
+        chats = [[{"role": "user", "content": str(number)}] for number in range(4)]
+        first = await replica.answer(chats, 8, 0.0)
+        under_way = asyncio.create_task(replica.answer(chats, 8, 0.0))
+        await asyncio.sleep(0.02)
+        assert await replica.load_weights("folder", "step-10") >= 0.0
+        crossing = await under_way
+        last = await replica.answer(chats, 8, 0.0)
+        assert {version for _, version in first} == {"0"}
+        assert {version for _, version in crossing} == {"0>step-10"}
+        assert {version for _, version in last} == {"step-10"}
+        assert await replica.ask(chats, 8, 0.0) == [text for text, _ in last]
+        await replica.stop()
+
+    run(scenario)

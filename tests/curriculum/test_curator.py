@@ -141,3 +141,32 @@ def test_accepting_twice_counts_once():
 
 def _requests(world):
     return [event for event in world.events if event["event"] == "request"]
+
+
+def test_a_checkpoint_goes_on_with_another_number_of_ranks():
+    world = World(small_config())
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    while world.curator.ledger.closed_step < world.curator.planner.textbook_steps + 20:
+        world.write()
+        world.train_step(attempt)
+    closed = world.curator.ledger.closed_step
+    state = unpack_state(pack_state(world.curator.training_state()))
+
+    wider = World(small_config(train={"ranks": 3, "rows_per_step": 1, "slots": 4, "row_tokens": 128, "steps": 60}))
+    wider.curator.restore_supply(world.events, world.written)
+    wider.curator.start()
+    wider.curator.restore_training(state)
+    attempt = wider.curator.begin_attempt()
+    while wider.curator.lease_rows(0, attempt, 0) is not None:
+        wider.write()
+        wider.train_step(attempt)
+    steps = sorted({row.step for row in wider.rows})
+    assert steps == list(range(closed + 1, wider.curator.planner.total_steps + 1))
+    assert sum(row.phase == "exercises" for row in wider.rows) == 3 * 40
+    visits = Counter()
+    for row in (*[row for row in world.rows if row.step <= closed], *wider.rows):
+        if row.phase == "exercises":
+            visits.update(item.exercise for item in row.items)
+    assert max(visits.values()) <= world.config.dynamics.cap
+    assert all(wider.curator.sampler.visits(exercise) == count for exercise, count in visits.items())

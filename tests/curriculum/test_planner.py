@@ -113,3 +113,25 @@ def test_a_reading_order_is_that_of_the_graph_its_reverse_or_a_shuffle_of_the_se
     assert sorted(shuffled) == skills
     assert shuffled != skills
     assert shuffled == reading_order(skills, "shuffled", 3) != reading_order(skills, "shuffled", 4)
+
+
+def test_steps_taken_back_are_planned_again_for_other_ranks():
+    one = planner(exercises=40)
+    one.set_textbooks(books(100, 100, 100))
+    steps = steps_of(one)
+    trained, open_rows = steps[:1], [row for rows in steps[1:] for row in rows]
+    visits = sum(one._sampler.visits(exercise) for exercise in one._table.ids())
+    alone = TRAIN.model_copy(update={"ranks": 1})
+    two = StepPlanner(alone, one._table, one._sampler)
+    two.set_textbooks(books(100, 100, 100))
+    two.load_state_dict(one.state_dict())
+    two.withdraw(open_rows)
+    assert two._sampler.unvisited == 40
+    again = steps_of(two)
+    read = [row.items[0].exercise for rows in (*trained, *again) for row in rows if row.phase == "textbooks"]
+    assert read == [1, 2, 3]  # each book once, whoever read it
+    assert [rows[0].step for rows in again] == list(range(2, 13))
+    assert sum(rows[0].phase == "exercises" for rows in again) == TRAIN.steps
+    assert {row.rank for rows in again for row in rows} == {0}
+    assert 0 < sum(two._sampler.visits(exercise) for exercise in two._table.ids()) < visits  # half as many rows
+    assert two.done

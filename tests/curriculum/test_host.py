@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsa_ray.curriculum.host import CuratorHost
+from dsa_ray.storage.run_folder import RunFolder
+from tests.curriculum.simulation import World, small_config
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world whose curator belongs to a host."""
+    config = small_config(run={"name": "one", "storage": str(tmp_path)})
+    with RunFolder.create(str(tmp_path), config) as folder:
+        world = World(config)
+        world.host = CuratorHost(config, folder.path)  # type: ignore[attr-defined]
+        world.curator = world.host.curator  # type: ignore[attr-defined]
+        world.host.start()  # type: ignore[attr-defined]
+        yield world
+
+
+def step(world: World, attempt: int, ranks: tuple[int, ...] = (0, 1)) -> int:
+    """Each of these ranks trains and reports its next row; returns the step."""
+    for rank in ranks:
+        rows = world.curator.lease_rows(rank, attempt, 1)
+        while not rows:
+            world.write()
+            rows = world.curator.lease_rows(rank, attempt, 1)
+        ids = np.array([item.exercise for row in rows for item in row.items])
+        report = {"rank": rank, "attempt": attempt, "step": rows[0].step, "leases": [row.lease for row in rows]}
+        figures = dict.fromkeys(("lr", "loss", "grad_norm", "wait_s", "step_s", "tokens", "loss_tokens"), 1.0)
+        world.host.observe({**report, **figures, "phase": rows[0].phase}, ids, np.ones(len(ids)))
+    return rows[0].step
+
+
+def test_a_snapshot_is_of_the_step_that_was_asked_for_though_training_goes_on(world: World) -> None:
+    attempt = world.host.begin_attempt(None)
+    first = step(world, attempt)
+    second = step(world, attempt, ranks=(0,))
+    world.host.want_snapshot(second)  # rank 1 has not reported yet
+    assert world.host.snapshot(second) is None
+    step(world, attempt, ranks=(0,))  # rank 0 is ahead
+    step(world, attempt, ranks=(1,))
+    expected = world.host.snapshot(second)
+    assert expected["ledger"]["closed_step"] == second == first + 1
+    step(world, attempt, ranks=(1,))
+    assert world.host.snapshot(second)["ledger"]["closed_step"] == second
+    with pytest.raises(RuntimeError, match="has closed step 3"):
+        world.host.want_snapshot(second)
+
+
+def test_a_snapshot_is_given_up_when_the_trainer_begins_again(world: World) -> None:
+    attempt = world.host.begin_attempt(None)
+    world.host.want_snapshot(step(world, attempt, ranks=(0,)))
+    world.host.begin_attempt(None)
+    with pytest.raises(RuntimeError, match="the trainer began again"):
+        world.host.snapshot(1)
+
+
+def test_what_a_save_cost_is_in_the_next_line_of_metrics(world: World) -> None:
+    attempt = world.host.begin_attempt(None)
+    world.host.saved({"step": 1, "blocked_s": 0.25, "staging": ""})
+    for _ in range(10):
+        step(world, attempt)
+    lines = world.host.drain_metrics()
+    assert [line.get("time/checkpoint") for line in lines] == [0.25, None]
+    assert world.host.status()["checkpoint"] == {"step": 1, "blocked_s": 0.25, "staging": ""}
+
+
+def test_the_first_failure_is_the_one_that_is_told(world: World) -> None:
+    world.host.fail("the disk is full")
+    world.host.fail("the trainer is gone")
+    assert world.host.status()["failure"] == "the disk is full"
+    assert world.host.generation_over
