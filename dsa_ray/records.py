@@ -32,6 +32,15 @@ CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One class session of a subject's syllabus, with the key concepts that it teaches (GLAN)."""
+
+    name: str
+    description: str = ""
+    concepts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Skill:
     """A node of the skill graph.
 
@@ -48,9 +57,19 @@ class Skill:
     level: int = 0
     """Longest path from a skill without prerequisites (0 = elementary)."""
     source: str = "teacher"
-    """Who brought it in: target, teacher, syllabus or hand."""
+    """Who brought it in: target, teacher, syllabus, taxonomy or hand."""
     found_from: str | None = None
     """Id of the skill whose decomposition named it first."""
+    request: int | None = None
+    """Id of the request whose answer named it first."""
+    generator: str = ""
+    """Model and version that gave this answer."""
+    proposals: int = 1
+    """How many answers, documents and people named it."""
+    group: bool = False
+    """A heading of a taxonomy: it holds skills and is neither taught nor practised itself."""
+    sessions: tuple[Session, ...] = ()
+    """The syllabus of a subject, in teaching order (GLAN); empty elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +79,13 @@ class Edge:
     prerequisite: str
     skill: str
     source: str = "teacher"
+    """Who proposed it first: teacher, syllabus, taxonomy or hand."""
+    request: int | None = None
+    """Id of the request whose answer proposed it first."""
+    generator: str = ""
+    """Model and version that gave this answer."""
+    proposals: int = 1
+    """How many answers, documents and people proposed it: its evidence where edges contradict each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +137,8 @@ class SkillBrief:
     prerequisites: tuple[str, ...] = ()
     """Names of its direct prerequisites."""
     level: int = 0
+    sessions: tuple[Session, ...] = ()
+    """The whole syllabus of a subject (GLAN)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
