@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsa_ray import graph_commands
 from dsa_ray.config import Config, ConfigError, load
 
 FAILED, USAGE, STALLED, INTERRUPTED = 1, 2, 3, 130
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("name", metavar="NAME", nargs="?", help="without one, list them")
     bench.add_argument("--quick", action="store_true", help="a subset, within minutes")
     bench.set_defaults(command=bench_command)
+    graph_commands.add_to(commands)
     return parser
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -159,7 +159,26 @@ def to_node_link(graph: SkillGraph, extra: Mapping[str, Mapping[str, Any]] | Non
     }
 
 
-def from_node_link(data: Mapping[str, Any]) -> SkillGraph:
+Make = Callable[[str, Iterable[Skill], Iterable[Edge]], SkillGraph]
+"""Makes a graph of target, skills and edges: `build`, or `unchecked` to look for all faults."""
+
+
+def unchecked(target: str, skills: Iterable[Skill], edges: Iterable[Edge]) -> SkillGraph:
+    """What a file says, as it stands there: for `faults_of` only."""
+    return SkillGraph(target=target, skills=tuple(skills), edges=tuple(edges))
+
+
+def faults_of(graph: SkillGraph) -> list[str]:
+    """Every fault of an `unchecked` graph, one line each: broken references, cycles, and if there are none of these
+    what `check` says."""
+    faults = _reference_faults(graph.target, graph.skills, graph.edges)
+    network = to_networkx(graph)
+    if not nx.is_directed_acyclic_graph(network):
+        faults += _cycle_faults(network)
+    return faults or check(build(graph.target, graph.skills, graph.edges))
+
+
+def from_node_link(data: Mapping[str, Any], make: Make = build) -> SkillGraph:
     """The graph of a node-link dictionary, also one from networkx ("links" for "edges") or written by hand.
 
     A node needs an "id" only; its name is then the id. Levels and order are derived from the edges.
@@ -175,7 +194,7 @@ def from_node_link(data: Mapping[str, Any]) -> SkillGraph:
         raise GraphError(f"node-link data: {error} is missing") from None
     except (TypeError, AttributeError) as error:
         raise GraphError(f"node-link data: of the wrong shape ({error})") from None
-    return build(target, skills, edges)
+    return make(target, skills, edges)
 
 
 def extra_fields(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

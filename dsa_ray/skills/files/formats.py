@@ -9,7 +9,7 @@ from pathlib import Path
 from dsa_ray.records import SkillGraph
 from dsa_ray.skills.files import graphml, mermaid, yaml_file
 from dsa_ray.skills.files.bounds import read_text
-from dsa_ray.skills.graph import GraphError, from_node_link, to_node_link
+from dsa_ray.skills.graph import GraphError, Make, build, from_node_link, to_node_link
 
 READ_FORMATS = ("yaml", "nodelink", "graphml")
 WRITE_FORMATS = (*READ_FORMATS, "mermaid")
@@ -18,17 +18,18 @@ _BY_SUFFIX = {
 }  # fmt: skip
 
 
-def read_graph(path: str | Path, format: str | None = None) -> SkillGraph:
+def read_graph(path: str | Path, format: str | None = None, make: Make = build) -> SkillGraph:
     """The skill graph in a file.
 
     Args:
         path: of the file.
         format: one of `READ_FORMATS`; by its suffix if not given.
+        make: what to make of skills and edges; `unchecked` to look for all faults.
 
     Raises:
         GraphError: one line.
     """
-    readers: dict[str, Callable[[str, str], SkillGraph]] = {
+    readers: dict[str, Callable[[str, str, Make], SkillGraph]] = {
         "yaml": yaml_file.read,
         "nodelink": _read_node_link,
         "graphml": graphml.read,
@@ -36,7 +37,7 @@ def read_graph(path: str | Path, format: str | None = None) -> SkillGraph:
     name = format or format_of(path)
     if name not in readers:
         raise GraphError(f"{path}: cannot be read as {name}; known are {', '.join(readers)}")
-    return readers[name](read_text(path), str(path))
+    return readers[name](read_text(path), str(path), make)
 
 
 def graph_text(graph: SkillGraph, format: str) -> str:
@@ -60,7 +61,7 @@ def format_of(path: str | Path) -> str:
     return _BY_SUFFIX[suffix]
 
 
-def _read_node_link(content: str, what: str) -> SkillGraph:
+def _read_node_link(content: str, what: str, make: Make) -> SkillGraph:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -68,6 +69,6 @@ def _read_node_link(content: str, what: str) -> SkillGraph:
     if not isinstance(data, dict):
         raise GraphError(f"{what}: holds no node-link object")
     try:
-        return from_node_link(data)
+        return from_node_link(data, make)
     except GraphError as error:
         raise GraphError(f"{what}: {error}") from None

@@ -13,7 +13,7 @@ from xml.parsers import expat
 import networkx as nx
 
 from dsa_ray.records import SkillGraph
-from dsa_ray.skills.graph import GraphError, build
+from dsa_ray.skills.graph import GraphError, Make, build
 from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row
 
 _NO_XML = re.compile("[^\t\n\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,7 +36,7 @@ def write(graph: SkillGraph) -> str:
     return file.getvalue().decode()
 
 
-def read(content: str, what: str = "graph file") -> SkillGraph:
+def read(content: str, what: str = "graph file", make: Make = build) -> SkillGraph:
     """The graph of a file's text. A file of another tool needs `name` or `label` attributes for its names.
 
     Where the graph has no attribute `target`, it is the one skill that no other needs.
@@ -49,7 +49,7 @@ def read(content: str, what: str = "graph file") -> SkillGraph:
         network = nx.parse_graphml(content)
         nodes = [skill_from_row(_node(str(id), data)) for id, data in network.nodes(data=True)]
         links = [edge_from_row({**data, "source": str(a), "target": str(b)}) for a, b, data in network.edges(data=True)]
-        return build(_target(network), nodes, links)
+        return make(_target(network), nodes, links)
     except (expat.ExpatError, ParseError, nx.NetworkXException) as error:
         raise GraphError(f"{what}: no valid GraphML ({error})") from None
     except (TypeError, ValueError, KeyError, AttributeError) as error:

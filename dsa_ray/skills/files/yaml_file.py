@@ -21,7 +21,7 @@ import yaml
 
 from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.skills.files.bounds import load_yaml
-from dsa_ray.skills.graph import GraphError, build
+from dsa_ray.skills.graph import GraphError, Make, build
 from dsa_ray.skills.names import match_key, normalise
 from dsa_ray.skills.rows import edge_from_row, session_row, skill_from_row, text
 
@@ -58,12 +58,13 @@ def write(graph: SkillGraph) -> str:
     return HEADER + body
 
 
-def read(content: str, what: str = "graph file") -> SkillGraph:
+def read(content: str, what: str = "graph file", make: Make = build) -> SkillGraph:
     """The graph of a file's text.
 
     Args:
         content: the text.
         what: names the file in errors.
+        make: what to make of skills and edges.
 
     Raises:
         GraphError: one line that names the place and the fault.
@@ -76,7 +77,7 @@ def read(content: str, what: str = "graph file") -> SkillGraph:
         skills = [_skill(row) for row in rows]
         names = _Names(skills)
         edges = [_edge(need, skill, names) for row, skill in zip(rows, skills, strict=True) for need in _needs(row)]
-        return build(names.find(text(data.get("target")), "target"), skills, edges)
+        return make(names.find(text(data.get("target"))), skills, edges)
     except TypeError as error:
         raise GraphError(f"{what}: {error}") from None
     except GraphError as error:
@@ -146,7 +147,7 @@ def _edge(need: Any, skill: Skill, names: _Names) -> Edge:
     row = need if isinstance(need, Mapping) else {"skill": need}
     if "skill" not in row or row.keys() - _EDGE_FIELDS:
         raise TypeError(f"{skill.name}: needs {dict(row)!r:.80} should be a name, or `skill` with its origin")
-    before = names.find(text(row["skill"]), f"{skill.id} needs")
+    before = names.find(text(row["skill"]))
     return edge_from_row({"found_by": _HAND, **row, "source": before, "target": skill.id})
 
 
@@ -157,10 +158,6 @@ class _Names:
         self._ids = {skill.id for skill in skills}
         self._keys = {match_key(skill.name): skill.id for skill in reversed(skills)}
 
-    def find(self, name: str, where: str) -> str:
-        if name in self._ids:
-            return name
-        found = self._keys.get(match_key(name)) if match_key(name) else None
-        if found is None:
-            raise GraphError(f"{where}: there is no skill {name!r}; add it to `skills`")
-        return found
+    def find(self, name: str) -> str:
+        """The id; the name itself where there is no such skill, which whoever makes the graph finds out."""
+        return name if name in self._ids else self._keys.get(match_key(name) or name, name)
