@@ -98,6 +98,8 @@ def run_command(parsed: argparse.Namespace) -> int:
     if not joins_cluster(config):
         plan(config, this_machine())
     _check_name(config, parsed.resume)
+    if not parsed.resume:
+        graph_commands.check_start(config)
 
     from dsa_ray.pipeline import run
 

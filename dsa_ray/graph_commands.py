@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dsa_ray.config import ConfigError
+from dsa_ray.config import Config, ConfigError
 from dsa_ray.records import Exercise, SkillGraph
 from dsa_ray.skills.files.formats import READ_FORMATS, WRITE_FORMATS, format_of, graph_text, read_graph
 from dsa_ray.skills.graph import GraphError, Make, build, extra_fields, faults_of, from_node_link, unchecked
@@ -97,7 +97,7 @@ def add_command(parsed: argparse.Namespace) -> int:
     if run.exists("graph.json"):
         with_edit(load(run.path), edit)  # refuses here what the run would refuse
     name = put_edit(run.folder, edit.row())
-    print(f"{run.path}: {parsed.skill!r} is handed in as {name}; `dsa status {parsed.run}` counts it when it is taken")
+    print(f"{run.path}: {parsed.skill!r} is handed in as {name}; a run that goes on takes it up within seconds")
     return 0
 
 
@@ -141,6 +141,20 @@ def build_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.graph_build import build_graph
 
     return build_graph(load_config(parsed.config, parsed.overrides), resume=parsed.resume)
+
+
+def check_start(config: Config) -> None:
+    """Read the files of the graph section, so that a fault in them is told before anything starts.
+
+    Raises:
+        ConfigError: one line that names the key.
+    """
+    from dsa_ray.skills.start import read_start
+
+    try:
+        read_start(config.graph)
+    except GraphError as error:
+        raise ConfigError(str(error)) from None
 
 
 def load(source: str, make: Make = build) -> SkillGraph:

@@ -6,6 +6,7 @@ over the answer tokens of the step, whoever holds them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ class StepPlanner:
         self._table = table
         self._sampler = sampler
         self._textbook_rows: list[list[PackedItem]] | None = None
+        self._known_books: set[int] = set()
+        self._late_rows: list[list[PackedItem]] = []
+        self._late_done = 0
+        self.late: set[int] = set()
+        """Ids of textbooks that came after the first phase was fixed; they are read among the exercises."""
         self.next_step = 1
 
     @property
@@ -64,9 +70,20 @@ class StepPlanner:
 
         The last step is filled up with the first rows again, so that all ranks train equally many.
         """
+        self._known_books = {book[0] for book in books}
         rows = _pack_in_order(books, self._config.row_tokens) * self._config.textbook_passes
         missing = -len(rows) % self._config.rows_in_step
         self._textbook_rows = rows + [rows[index % len(rows)] for index in range(missing)] if rows else []
+
+    def add_late(self, books: Iterable[Book]) -> None:
+        """Textbooks of skills that joined the run later: each is read once, at most one row of a step. Idempotent."""
+        if not self._config.textbook_passes:
+            return
+        for book in books:
+            if book[0] not in self._known_books:
+                self._known_books.add(book[0])
+                self.late.add(book[0])
+                self._late_rows += _pack_in_order([book], self._config.row_tokens)
 
     def plan(self, first_lease: int, patient: bool) -> list[RowPlan] | None:
         """The rows of the next step, or None when too little that may be trained is written (or all is planned).
@@ -103,10 +120,11 @@ class StepPlanner:
         return plans
 
     def state_dict(self) -> dict[str, Any]:
-        return {"next_step": self.next_step}
+        return {"next_step": self.next_step, "late_done": self._late_done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.next_step = state["next_step"]
+        self._late_done = state.get("late_done", 0)
 
     def _textbook_step(self) -> list[list[PackedItem]]:
         assert self._textbook_rows is not None
@@ -115,7 +133,11 @@ class StepPlanner:
         return self._textbook_rows[start : start + count]
 
     def _exercise_step(self, patient: bool) -> list[list[PackedItem]]:
-        count, row_tokens = self._config.rows_in_step, self._config.row_tokens
+        late = self._late_rows[self._late_done : self._late_done + 1]
+        count, row_tokens = self._config.rows_in_step - len(late), self._config.row_tokens
+        if not count:
+            self._late_done += len(late)
+            return late
         candidates = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens), self.next_step)
         rows = pack_step(self._table.tokens(candidates), row_tokens, count)
         if len(rows) < count or not all(rows):
@@ -125,7 +147,8 @@ class StepPlanner:
         if patient and filled < MIN_FILL * count * row_tokens:
             return []
         self._sampler.take([exercise for row in taken for exercise in row], self.next_step)
-        return [[self._item(exercise) for exercise in row] for row in taken]
+        self._late_done += len(late)
+        return [[self._item(exercise) for exercise in row] for row in taken] + late
 
     def _item(self, exercise: int) -> PackedItem:
         probe = exercise in self._table.planted and self._table.probes

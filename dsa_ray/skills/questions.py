@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ class Question:
     brief: SkillBrief
     nth: int = 0
     """Which of the questions of this kind about this skill."""
+    parents: tuple[int, ...] = ()
+    """Ids of requests whose texts the question needs: a syllabus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Construction(Protocol):
     def done(self) -> bool: ...
 
     @property
-    def faults(self) -> list[str]:
+    def faults(self) -> Sequence[str]:
         """What was dropped, merged or cut, for people."""
         ...
 
