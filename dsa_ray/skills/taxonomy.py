@@ -196,12 +196,14 @@ class TaxonomyBuild:
         return id
 
     def _take_sessions(self, skill: str, answer: Prerequisites) -> None:
-        sessions = {match_key(name): Session(name=name, description=about) for name, about in reversed(answer.names)}
-        sessions.pop("", None)
+        sessions: dict[str, Session] = {}
+        for name, about in answer.names:
+            if match_key(name):
+                sessions.setdefault(match_key(name), Session(name=name, description=about))
         if not sessions:
             self._lost(skill).add("syllabi without a class session", skill)
             return
-        known = dataclasses.replace(self._skills[skill], sessions=tuple(reversed(sessions.values())))
+        known = dataclasses.replace(self._skills[skill], sessions=tuple(sessions.values()))
         self._skills[skill] = known
         self._ask(Kind.CONCEPTS, skill)
 
