@@ -41,3 +41,10 @@ def test_outside_a_job_the_script_is_dsa_run() -> None:
     done = job(QUICKSTART, "--dry-run", inside=False)
     assert done.returncode == 0, done.stderr
     assert "the cluster at" not in done.stdout
+
+
+def test_the_job_that_draws_a_graph_is_dsa_graph_build() -> None:
+    command = [sys.executable, str(ROOT / "jobs" / "build_graph.py"), "nowhere.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dsa: nowhere.yaml: cannot be read")

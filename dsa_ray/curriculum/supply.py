@@ -290,6 +290,11 @@ class Supply:
             with contextlib.suppress(GraphError):  # it was refused then, too
                 graph, _ = with_edit(graph, Edit.from_row(self._edits[name]))
         self._set_graph(graph)
+        if not self.taught and not self._graph_only:
+            raise GraphTooSmall(
+                "graph: it holds no skill to teach, only headings or elementary skills; let the teacher go on to the "
+                "subjects (graph.until), or shorten graph.elementary"
+            )
         if not self._opened:
             self._emit({"event": "graph", "skills": len(graph.skills), "faults": self.graph_faults})
 
