@@ -6,6 +6,7 @@ What files say is read once, when a run begins, and kept with the run, so that a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dsa_ray.config import GraphConfig
@@ -30,6 +31,8 @@ def read_start(config: GraphConfig) -> Start:
     Raises:
         GraphError: one of them is missing, broken, or of another target; in one line that names the key.
     """
+    if config.embedding is not None and not Path(config.embedding).is_dir():
+        raise GraphError(f"graph.embedding: there is no folder {config.embedding}; give one that holds an encoder")
     if config.file is not None:
         graph = _named("graph.file", lambda: read_graph(str(config.file)))
         _same_target(graph, config)

@@ -28,11 +28,8 @@ def answer(call: EngineCall) -> str:
         case Kind.SUBJECTS:
             return _listing("subjects", "about", f"Course {request.seed % 3}", "Course 0")
         case Kind.SYLLABUS:
-            return json.dumps(
-                {
-                    "text": f"The syllabus of {skill.name} in {skill.part_of[0]}. Session one: Counting. Session two: Measuring."
-                }
-            )
+            head = f"The syllabus of {skill.name} in {skill.part_of[0]}."
+            return json.dumps({"text": f"{head} Session one: Counting. Session two: Measuring."})
         case Kind.SESSIONS:
             assert "Session one: Counting" in prompt
             return _listing("sessions", "description", "Counting", "Measuring", "counting")

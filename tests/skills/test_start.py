@@ -64,6 +64,8 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, key: str, name: s
 def test_a_missing_file_is_named_by_its_key() -> None:
     with pytest.raises(GraphError, match=r"graph\.syllabus: nowhere\.md: cannot be read"):
         read_start(graph_config(syllabus="nowhere.md"))
+    with pytest.raises(GraphError, match=r"graph\.embedding: there is no folder"):
+        read_start(graph_config(embedding="nowhere"))
 
 
 @pytest.mark.parametrize(
