@@ -99,7 +99,7 @@ class Edge:
     prerequisite: str
     skill: str
     source: str = "teacher"
-    """Who proposed it first: teacher, syllabus, taxonomy or hand."""
+    """Who proposed it first: teacher, syllabus, taxonomy, hand; `repair` where contradictions left a loose end."""
     request: int | None = None
     """Id of the request whose answer proposed it first."""
     generator: str = ""

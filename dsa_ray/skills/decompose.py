@@ -19,13 +19,12 @@ from typing import Any
 import networkx as nx
 
 from dsa_ray.records import Edge, Kind, Prerequisites, Skill, SkillBrief, SkillGraph
-from dsa_ray.skills.cycles import resolve
 from dsa_ray.skills.dropped import Dropped
-from dsa_ray.skills.graph import GraphError, build
+from dsa_ray.skills.graph import GraphError
 from dsa_ray.skills.names import match_key, normalise, tidy
-from dsa_ray.skills.order import Network
 from dsa_ray.skills.questions import Answer, Question
 from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row
+from dsa_ray.skills.settle import settle
 from dsa_ray.skills.similar import Similar
 
 _MAX_DESCRIPTION = 400
@@ -301,34 +300,9 @@ class Decomposition:
     def _whole(self) -> tuple[SkillGraph, list[str]]:
         """The graph and what its contradictions cost."""
         if self._resolved is None:
-            upwards = [edge for edge in self._edges.values() if edge.prerequisite != self.target]
-            kept, _ = resolve(upwards)  # everything leads to the target, so what leads away from it closes a cycle
-            stay = set(kept)
-            out = [edge for edge in self._edges.values() if edge not in stay]
-            dropped: dict[str, Dropped] = {}
-            for edge in out:
-                name = self._skills[edge.prerequisite].name
-                dropped.setdefault(edge.skill, Dropped(edge.skill)).add("closing a cycle", name)
-            lines = [line for each in dropped.values() for line in each.lines()]
-            linked, more = self._link_orphans(kept)
             skills = [dataclasses.replace(s, proposals=max(1, s.proposals)) for s in self._skills.values()]
-            self._resolved = build(self.target, skills, linked), lines + more
+            self._resolved = settle(self.target, skills, list(self._edges.values()))
         return self._resolved
-
-    def _link_orphans(self, edges: list[Edge]) -> tuple[list[Edge], list[str]]:
-        """Skills that lost every edge towards the target are put directly below it."""
-        pairs = [(edge.prerequisite, edge.skill) for edge in edges]
-        needed = Network(self._skills, pairs).ancestors(self.target)
-        lost = [skill for skill in self._skills if skill not in needed and skill != self.target]
-        if not lost:
-            return edges, []
-        network = nx.DiGraph(pairs)
-        network.add_nodes_from(lost)
-        lost_part = network.subgraph(lost)
-        ends = [skill for skill in lost if lost_part.out_degree(skill) == 0]
-        added = [Edge(prerequisite=skill, skill=self.target, source="repair") for skill in ends]
-        notes = [f"{skill}: nothing needs it without dropped edges, so it is put below the target" for skill in ends]
-        return edges + added, notes
 
 
 def _steps_to(graph: SkillGraph) -> dict[str, int]:
