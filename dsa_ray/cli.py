@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsa_ray import graph_commands
 from dsa_ray.config import Config, ConfigError, load
 
 FAILED, USAGE, STALLED, INTERRUPTED = 1, 2, 3, 130
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("name", metavar="NAME", nargs="?", help="without one, list them")
     bench.add_argument("--quick", action="store_true", help="a subset, within minutes")
     bench.set_defaults(command=bench_command)
+    graph_commands.add_to(commands)
     return parser
 
 
@@ -109,6 +111,8 @@ def run_command(parsed: argparse.Namespace) -> int:
     if not joins_cluster(config):
         plan(config, this_machine())
     _check_name(config, parsed.resume)
+    if not parsed.resume:
+        graph_commands.check_start(config)
 
     from dsa_ray.pipeline import run
 

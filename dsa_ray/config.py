@@ -49,6 +49,26 @@ class GraphConfig(Section):
     """A graph with fewer skills stops the run: the teacher could not decompose the target."""
     elementary: tuple[str, ...] = ()
     """Names of skills that are taken as known: never decomposed further, never taught, only examined."""
+    kind: Literal["skill", "taxonomy"] = "skill"
+    """`skill`: what the target needs, recursively (DSA); `taxonomy`: its fields, disciplines and subjects (GLAN)."""
+    file: str | None = None
+    """A graph to start from (.yaml, .json, .graphml): nothing is decomposed, except with `grow`."""
+    grow: bool = False
+    """With `file`: the teacher decomposes further below its skills that need nothing yet."""
+    syllabus: str | None = None
+    """A text or Markdown file whose topics go into the graph before the teacher is asked; it outweighs the teacher."""
+    taxonomy: str | None = None
+    """With `kind: taxonomy`: a YAML file of entries that people wrote or marked; the teacher fills in the rest."""
+    until: Literal["field", "subfield", "discipline", "subject", "sessions"] = "sessions"
+    """With `kind: taxonomy`: the last tier that the teacher fills; a draft to mark ends earlier."""
+    queries: Positive = 1
+    """How often the teacher is asked about each skill (of a taxonomy: for each discipline's subjects; GLAN: 10)."""
+    similarity: float = Field(default=1.0, ge=0.5, le=1.0)
+    """Names whose words are at least so alike in spelling are one skill; 1 merges other forms of one name only."""
+    embedding: str | None = None
+    """Folder of a Hugging Face encoder; names that it finds alike are one skill too."""
+    embedding_similarity: float = Field(default=0.92, ge=0.0, le=1.0)
+    """With `embedding`: from this cosine on."""
 
 
 class TeacherConfig(Section):
@@ -95,6 +115,8 @@ class GenerateConfig(Section):
     """Exercises for an elementary skill, as a share of those for a taught one: what is not practised is forgotten."""
     skills_per_exercise: tuple[Positive, ...] = (1, 2)
     """How many skills an exercise combines; drawn uniformly."""
+    two_sessions: Share = 0.5
+    """Of a subject with a syllabus: share of its exercises that join two class sessions; the others keep to one."""
     max_exercises: Positive = 100_000
     """No more exercises than this are ordered, children included."""
     temperature: float = Field(default=1.0, ge=0)
@@ -254,10 +276,25 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
+        _check_graph(self.graph)
         _check_teacher(self)
         _check_train(self)
         _check_dynamics(self)
         return self
+
+
+def _check_graph(graph: GraphConfig) -> None:
+    if graph.grow and graph.file is None:
+        raise ValueError("graph.grow: there is no graph to grow from; set graph.file, or leave graph.grow out")
+    if graph.kind == "taxonomy":
+        for key in ("file", "syllabus", "embedding"):
+            if getattr(graph, key) is not None:
+                raise ValueError(f"graph.{key}: belongs to graph.kind=skill; leave it out, or leave out graph.kind")
+    elif graph.taxonomy is not None or graph.until != "sessions":
+        key = "until" if graph.taxonomy is None else "taxonomy"
+        raise ValueError(f"graph.{key}: belongs to graph.kind=taxonomy; set that, or leave it out")
+    if graph.file is not None and graph.syllabus is not None:
+        raise ValueError("graph.syllabus: the graph is in graph.file already; put the topics there, or leave one out")
 
 
 def _check_teacher(config: Config) -> None:

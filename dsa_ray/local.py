@@ -26,7 +26,7 @@ from dsa_ray.engines.base import TextEngine
 from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.prompts import render
-from dsa_ray.records import Assignment, Completion, RowPlan, Verdict, Written
+from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Verdict, Written
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, written_row
@@ -60,6 +60,7 @@ def run(config: Config, folder: RunFolder, teacher: TextEngine, examiner: Examin
 
     def observe(step: StepReport) -> None:
         rows.observe(step)
+        host.take_edits(host.poll_edits())
         host.write_events(host.take_events())
         folder.append_metrics(host.drain_metrics())
 
@@ -182,8 +183,10 @@ def replay(folder: RunFolder, student: str) -> Replay:
             result.compared += 1
         if step.phase == EXERCISES:
             tokens = {item.exercise: item.loss_tokens for plan in plans for item in plan.items}
-            counts = [tokens[exercise] for exercise in step.ids.tolist()]
-            history.observe(step.step, step.ids, step.visits, step.losses, counts)
+            kept = np.array([exercise not in record.textbooks for exercise in step.ids.tolist()], bool)
+            ids = step.ids[kept]
+            counts = [tokens[exercise] for exercise in ids.tolist()]
+            history.observe(step.step, ids, step.visits[kept], step.losses[kept], counts)
         history.close_step(step.step)
         _remember(result, judge.verdicts(history.completed(), history.is_planted))
 
@@ -205,6 +208,7 @@ class _Record:
         self.losses: dict[tuple[int, int], float] = {}
         self.verdicts: dict[tuple[int, int], str] = {}
         self.planted: list[int] = []
+        self.textbooks: set[int] = set()
         for event in events:
             self._take(event)
         observed = {step for step, _ in self.losses}
@@ -228,6 +232,8 @@ class _Record:
                 self.verdicts[event["exercise"], event["cycle"]] = event["verdict"]
             case "plant":
                 self.planted.append(event["id"])
+            case "request" if event["kind"] == Kind.TEXTBOOK:
+                self.textbooks.add(event["id"])
 
 
 def _remember(result: Replay, verdicts: Iterable[Verdict]) -> None:

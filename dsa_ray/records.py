@@ -25,10 +25,39 @@ class Kind(StrEnum):
     """One exercise that combines two easy ones of different skills."""
     HARDER = "harder"
     """The same skill one difficulty up."""
+    FIELDS = "fields"
+    """The fields of the target (GLAN taxonomy)."""
+    SUBFIELDS = "subfields"
+    """The sub-fields of a field."""
+    DISCIPLINES = "disciplines"
+    """The disciplines of a sub-field."""
+    SUBJECTS = "subjects"
+    """The subjects of a discipline."""
+    SYLLABUS = "syllabus"
+    """The syllabus of a subject, as text."""
+    SESSIONS = "sessions"
+    """The class sessions of a syllabus."""
+    CONCEPTS = "concepts"
+    """The key concepts of its sessions."""
 
 
 EXERCISE_KINDS = frozenset({Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
 CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
+LIST_KINDS = frozenset(
+    {Kind.PREREQUISITES, Kind.FIELDS, Kind.SUBFIELDS, Kind.DISCIPLINES, Kind.SUBJECTS, Kind.SESSIONS, Kind.CONCEPTS}
+)
+"""Kinds whose answer is a list of names, each with a line of text: what a skill graph is made of."""
+GRAPH_KINDS = LIST_KINDS | {Kind.SYLLABUS}
+"""Kinds that draw the skill graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One class session of a subject's syllabus, with the key concepts that it teaches (GLAN)."""
+
+    name: str
+    description: str = ""
+    concepts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +77,19 @@ class Skill:
     level: int = 0
     """Longest path from a skill without prerequisites (0 = elementary)."""
     source: str = "teacher"
-    """Who brought it in: target, teacher, syllabus or hand."""
+    """Who brought it in: target, teacher, syllabus, taxonomy or hand."""
     found_from: str | None = None
     """Id of the skill whose decomposition named it first."""
+    request: int | None = None
+    """Id of the request whose answer named it first."""
+    generator: str = ""
+    """Model and version that gave this answer."""
+    proposals: int = 1
+    """How many answers, documents and people named it."""
+    group: bool = False
+    """A heading of a taxonomy: it holds skills and is neither taught nor practised itself."""
+    sessions: tuple[Session, ...] = ()
+    """The syllabus of a subject, in teaching order (GLAN); empty elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +99,13 @@ class Edge:
     prerequisite: str
     skill: str
     source: str = "teacher"
+    """Who proposed it first: teacher, syllabus, taxonomy, hand; `repair` where contradictions left a loose end."""
+    request: int | None = None
+    """Id of the request whose answer proposed it first."""
+    generator: str = ""
+    """Model and version that gave this answer."""
+    proposals: int = 1
+    """How many answers, documents and people proposed it: its evidence where edges contradict each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +133,8 @@ class ExerciseRequest:
     """Ids of the exercises that it descends from; two for a composed one."""
     cause: tuple[int, int] | None = None
     """(exercise, cycle) of the verdict that ordered it: the key that keeps a verdict from ordering twice."""
+    concepts: tuple[tuple[int, int], ...] = ()
+    """(session, concept) places in the first skill's syllabus that the exercise is to use (GLAN)."""
     attempt: int = 0
     """How many times it was given out before."""
     seed: int = 0
@@ -111,6 +159,10 @@ class SkillBrief:
     prerequisites: tuple[str, ...] = ()
     """Names of its direct prerequisites."""
     level: int = 0
+    sessions: tuple[Session, ...] = ()
+    """The whole syllabus of a subject (GLAN)."""
+    part_of: tuple[str, ...] = ()
+    """Names of the headings above it in a taxonomy, the nearest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +195,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prerequisites:
-    """The teacher's answer to `Kind.PREREQUISITES`: (name, description) pairs in the order given; may be empty."""
+    """The teacher's answer to one of `LIST_KINDS`: (name, text) pairs in the order given; may be empty.
+
+    The text is a description; of a subject its level and subtopics, of a key concept the session that it belongs to.
+    """
 
     skill: str
     names: tuple[tuple[str, str], ...]
@@ -285,6 +340,7 @@ class Order:
     skills: tuple[str, ...]
     difficulty: int
     parents: tuple[int, ...]
+    concepts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

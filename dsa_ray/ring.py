@@ -54,9 +54,18 @@ class Ring:
         run: its folder.
         models: folders or names of the teacher's and the student's model.
         held_out: exam questions, which no written exercise may contain.
+        graph_only: the teacher draws the graph, and nothing else is written.
     """
 
-    def __init__(self, config: Config, run: RunFolder, models: tuple[str, str], held_out: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run: RunFolder,
+        models: tuple[str, str],
+        held_out: Sequence[str],
+        graph_only: bool = False,
+    ) -> None:
+        self._graph_only = graph_only
         self._config = config
         self._run = run
         self._teacher_model, self._student_model = models
@@ -77,7 +86,7 @@ class Ring:
         self._placement = placement = plan(config, _cluster_shape())
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
-            plain, self._run.path
+            plain, self._run.path, self._graph_only
         )
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
         share = placement["teacher"]

@@ -58,3 +58,10 @@ def test_an_evaluation_job_is_dsa_eval() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "neither a run nor a model" in done.stderr
+
+
+def test_the_job_that_draws_a_graph_is_dsa_graph_build() -> None:
+    command = [sys.executable, str(ROOT / "jobs" / "build_graph.py"), "nowhere.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dsa: nowhere.yaml: cannot be read")

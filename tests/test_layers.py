@@ -18,7 +18,7 @@ PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
 DRIVER = {"ring", "outcome", "watchdog", "screen", "live", "assess"}
 """What the pipeline and the commands are made of."""
-WIRING = {"pipeline", "local", "cli"}
+WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {
     "storage": set(),
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-RAY = {"actors", "streams", "ring", "pipeline"}
+RAY = {"actors", "streams", "ring", "pipeline", "graph_build"}
 """Where Ray may be imported at all."""
 
 
@@ -97,7 +97,15 @@ def fault(path: Path, tree: ast.AST) -> str | None:
     if here in DRIVER:
         return _beyond(used, BASE | PLANNING | DRIVER | set(MAY_IMPORT) | SHELLS)
     if here in WIRING:
-        return _beyond(used, BASE | PLANNING | DRIVER | set(MAY_IMPORT) | SHELLS | (WIRING if here == "cli" else set()))
+        return _beyond(
+            used,
+            BASE
+            | PLANNING
+            | DRIVER
+            | set(MAY_IMPORT)
+            | SHELLS
+            | (WIRING if here in {"cli", "graph_commands"} else set()),
+        )
     return None if here == "__init__" else "is in no known layer"
 
 

@@ -18,6 +18,7 @@ from ray.util.state import list_actors
 from dsa_ray import local
 from dsa_ray.config import Config, parse
 from dsa_ray.ring import Ring
+from dsa_ray.storage.edits import put_edit
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.tiny_model import tiny_llama
@@ -119,3 +120,26 @@ def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path
     assert max(ids.values()) == 1
     for exercise in facts["exercises"].values():
         assert len(exercise["losses"]) == exercise["visits"]
+
+
+def test_a_skill_that_is_added_meanwhile_is_written_and_trained(tmp_path: Path):
+    config = small(tmp_path, steps=120)
+    added: list[str] = []
+
+    def add_one(status: dict[str, Any]) -> None:
+        if status["step"] >= 10 and not added:
+            folder = RunFolder.open(f"{config.run.storage}/{config.run.name}").folder
+            added.append(put_edit(folder, {"skill": "Rates of change in physics", "prerequisites": ["Powers"]}))
+
+    facts = drive(config, add_one)
+    assert facts["status"]["edits"] == 1
+    mine = {
+        e["id"]: e["kind"]
+        for e in events(config)
+        if e["event"] == "request" and e["skills"][0].startswith("rates-of-change-in")
+    }
+    assert Counter(mine.values())["textbook"] == 1
+    trained = {
+        item["exercise"] for e in events(config) if e["event"] == "lease" for r in e["rows"] for item in r["items"]
+    }
+    assert {mine[id] for id in mine.keys() & trained} >= {"textbook", "exercise"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from dsa_ray.storage.state import pack_state
 FLUSH_S = 0.5
 """Events are group-committed this often; accepted items were durable before they came here."""
 SNAPSHOT_POLL_S = 0.01
+EDITS_EVERY = 4
+"""Flushes between two looks for edits of the graph."""
 
 
 @ray.remote
@@ -26,10 +29,11 @@ class CuratorActor:
     Args:
         config: the resolved configuration, plain.
         run: path of the run folder.
+        graph_only: the graph is made, and nothing else.
     """
 
-    def __init__(self, config: dict[str, Any], run: str) -> None:
-        self._host = CuratorHost(parse(config), run)
+    def __init__(self, config: dict[str, Any], run: str, graph_only: bool = False) -> None:
+        self._host = CuratorHost(parse(config), run, graph_only=graph_only)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()
 
@@ -109,8 +113,10 @@ class CuratorActor:
         return self._host.facts()
 
     async def _flush_forever(self) -> None:
-        while True:
+        for turn in itertools.count():
             await asyncio.sleep(FLUSH_S)
+            if turn % EDITS_EVERY == 0 and (found := await asyncio.to_thread(self._host.poll_edits)):
+                self._host.guard(self._host.take_edits, found)
             await self._flush()
 
     async def _flush(self) -> None:

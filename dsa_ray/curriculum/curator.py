@@ -27,7 +27,7 @@ from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
-from dsa_ray.records import Action, Assignment, Decision, RowPlan, Verdict, VerdictClass
+from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Verdict, VerdictClass
 
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
@@ -43,14 +43,21 @@ class Curator:
         config: the run's configuration.
         emit: takes events (plain dicts) for the journal, in order.
         clock: seconds; monotonic.
+        supply: the generation side; one that starts from nothing if not given.
     """
 
-    def __init__(self, config: Config, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: Config,
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+        supply: Supply | None = None,
+    ) -> None:
         self._config = config
         self._emit = emit
         self._clock = clock
         self._rng = np.random.default_rng((config.run.seed, 1))
-        self.supply = Supply(config, emit)
+        self.supply = supply or Supply(config, emit)
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
         self.sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
         self.planner = StepPlanner(config.train, self.table, self.sampler)
@@ -95,6 +102,10 @@ class Curator:
         self.supply.reject(rows)
         self._open_training()
 
+    def edit(self, name: str, row: Any) -> None:
+        """Take an edit of the graph that somebody handed in (see `Supply.edit`)."""
+        self.supply.edit(name, row)
+
     @property
     def generation_over(self) -> bool:
         """Nothing that is written from now on could still be trained on."""
@@ -136,10 +147,13 @@ class Curator:
             return False
         if rows[0].phase == EXERCISES:
             items = {item.exercise: item for row in rows for item in row.items}
+            exercises = np.array([int(each) not in self.planner.late for each in ids], bool)
+            ids, losses, told = ids[exercises], losses[exercises], (ids, losses)
             visits = np.array([items[int(exercise)].visit for exercise in ids])
             tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
             self.history.observe(step, ids, visits, losses, tokens)
             self.children.observed(ids.tolist(), step, self._clock())
+            ids, losses = told
         self._emit({"event": "observe", "step": step, "rank": rank, "ids": ids.tolist(), "losses": losses.tolist()})
         while (closed := self.ledger.closable()) is not None:
             self._close(closed)
@@ -168,7 +182,7 @@ class Curator:
     def restore_training(self, state: Mapping[str, Any] | None) -> None:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
         known = list(self.table.ids())
-        fresh = Curator(self._config, self._emit, self._clock)
+        fresh = Curator(self._config, self._emit, self._clock, self.supply)
         for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "children"):
             part = getattr(self, name)
             restored = getattr(fresh, name).state_dict() if state is None else state[name]
@@ -213,6 +227,8 @@ class Curator:
             "decisions": dict(self.decisions),
             "children": self.children.facts(),
             "attempt": self.ledger.attempt,
+            "edits": len(supply.edits),
+            "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
         }
 
     def facts(self) -> dict[str, Any]:
@@ -224,6 +240,7 @@ class Curator:
             "truncated": supply.truncated,
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
+            "coverage": supply.coverage.rows(supply.graph) if supply.graph else [],
             "planted": len(self.table.planted),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
@@ -252,10 +269,12 @@ class Curator:
             self.policy.remember(request.cause, request.kind, request.parents)
 
     def _open_training(self) -> None:
-        if self.supply.textbooks_settled and not self.planner.textbooks_known:
-            books = self.supply.textbooks
-            order = reading_order(self.supply.taught, self._config.train.textbook_order, self._config.run.seed)
-            self.planner.set_textbooks([books[skill] for skill in order if skill in books])
+        if not self.planner.textbooks_known and (self.supply.textbooks_settled or self.supply.first_books is not None):
+            books = self.supply.fix_first_phase()
+            order = reading_order(books, self._config.train.textbook_order, self._config.run.seed)
+            self.planner.set_textbooks(order)
+        if self.planner.textbooks_known:
+            self.planner.add_late(self.supply.textbooks.values())
 
     def _phase(self) -> str:
         if not self.supply.graph_done:

@@ -15,7 +15,11 @@ import numpy as np
 from dsa_ray.config import Config
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.metrics import StepMetrics
+from dsa_ray.curriculum.supply import Supply
+from dsa_ray.records import SkillGraph
 from dsa_ray.skills.graph import to_node_link
+from dsa_ray.skills.start import Start, read_start
+from dsa_ray.storage.edits import new_edits
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.state import unpack_state
@@ -23,6 +27,8 @@ from dsa_ray.storage.texts import STREAM, numbers, written_from_row
 
 EVENTS = "events"
 GRAPH = "graph.json"
+START = "start.json"
+"""What the run's graph began with: see `skills.start`."""
 CURATOR_STATE = "curator.npz"
 """Name of the curator's part of a checkpoint."""
 T = TypeVar("T")
@@ -35,16 +41,20 @@ class CuratorHost:
         config: the run's configuration.
         run: path of the run folder.
         clock: seconds, monotonic.
+        graph_only: the graph is made, and nothing else.
     """
 
-    def __init__(self, config: Config, run: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: Config, run: str, clock: Callable[[], float] = time.monotonic, graph_only: bool = False
+    ) -> None:
         self._config = config
         self._run = RunFolder.open(run)
         self._clock = clock
         self._events: list[dict[str, Any]] = []
         self._writer = SegmentWriter(self._run.journal, EVENTS)
         self._metrics = StepMetrics(config.train.ranks)
-        self._graph_written = False
+        self._graph_written: SkillGraph | None = None
+        self._graph_only = graph_only
         self._wind_down = False
         self._wanted: int | None = None
         self._snapshot: dict[str, Any] | None = None
@@ -53,7 +63,7 @@ class CuratorHost:
         """What `saved` was told."""
         self.published: dict[str, Any] | None = None
         """The newest snapshot of the student."""
-        self.curator = Curator(config, self._emit, clock)
+        self.curator = Curator(config, self._emit, clock, Supply(config, self._emit, self._start(), graph_only))
 
     def restore(self) -> None:
         """Rebuild from the run's journal. Accepted items are never lost and never written again."""
@@ -72,7 +82,8 @@ class CuratorHost:
 
     @property
     def generation_over(self) -> bool:
-        return self._wind_down or self.curator.generation_over or self.failure is not None
+        drawn = self._graph_only and self.curator.supply.graph_done
+        return drawn or self._wind_down or self.curator.generation_over or self.failure is not None
 
     def wind_down(self) -> None:
         """No more requests are given out: the run is being stopped."""
@@ -80,6 +91,16 @@ class CuratorHost:
 
     def accept(self, segment: int, rows: Sequence[Mapping[str, Any]]) -> None:
         self.curator.accept(segment, rows)
+        self._write_graph()
+
+    def poll_edits(self) -> list[tuple[str, Any]]:
+        """Edits handed in since they were last taken; reads the run's folder."""
+        return new_edits(self._run.path, self.curator.supply.edits)
+
+    def take_edits(self, found: Sequence[tuple[str, Any]]) -> None:
+        """Let the curator have what `poll_edits` found."""
+        for name, row in found:
+            self.curator.edit(name, row)
         self._write_graph()
 
     def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
@@ -188,6 +209,12 @@ class CuratorHost:
 
     def _write_graph(self) -> None:
         graph = self.curator.supply.graph
-        if graph is not None and not self._graph_written:
+        if graph is not None and graph is not self._graph_written:
             self._run.write_text(GRAPH, json.dumps(to_node_link(graph), indent=1))
-            self._graph_written = True
+            self._graph_written = graph
+
+    def _start(self) -> Start:
+        """What the files of the graph section said when the run began."""
+        if not self._run.exists(START):
+            self._run.write_text(START, json.dumps(dict(read_start(self._config.graph))))
+        return json.loads(self._run.read_text(START))

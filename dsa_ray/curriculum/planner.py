@@ -7,7 +7,7 @@ over the answer tokens of the step, whoever holds them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,11 @@ class StepPlanner:
         self._textbook_rows: list[list[PackedItem]] | None = None
         self._read = self._repeated = 0
         self._steps = {TEXTBOOKS: 0, EXERCISES: 0}
+        self._known_books: set[int] = set()
+        self._late_rows: list[list[PackedItem]] = []
+        self._late_done = 0
+        self.late: set[int] = set()
+        """Ids of textbooks that came after the first phase was fixed; they are read among the exercises."""
         self.next_step = 1
 
     @property
@@ -69,8 +74,19 @@ class StepPlanner:
         return self._read < len(self._textbook_rows or ())
 
     def set_textbooks(self, books: list[Book]) -> None:
-        """Fix the first phase: the books in learning order, read `textbook_passes` times."""
+        """Fix the first phase: the books in the order in which they are read, `textbook_passes` times."""
+        self._known_books = {book[0] for book in books}
         self._textbook_rows = _pack_in_order(books, self._config.row_tokens) * self._config.textbook_passes
+
+    def add_late(self, books: Iterable[Book]) -> None:
+        """Textbooks of skills that joined the run later: each is read once, at most one row of a step. Idempotent."""
+        if not self._config.textbook_passes:
+            return
+        for book in books:
+            if book[0] not in self._known_books:
+                self._known_books.add(book[0])
+                self.late.add(book[0])
+                self._late_rows += _pack_in_order([book], self._config.row_tokens)
 
     def plan(self, first_lease: int, patient: bool) -> list[RowPlan] | None:
         """The rows of the next step, or None when too little that may be trained is written (or all is planned).
@@ -109,12 +125,14 @@ class StepPlanner:
             "next_step": self.next_step,
             "read": self._read,
             "repeated": self._repeated,
+            "late_done": self._late_done,
             "textbook_steps": self._steps[TEXTBOOKS],
             "exercise_steps": self._steps[EXERCISES],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.next_step, self._read, self._repeated = state["next_step"], state["read"], state["repeated"]
+        self._late_done = state["late_done"]
         self._steps = {TEXTBOOKS: state["textbook_steps"], EXERCISES: state["exercise_steps"]}
 
     def withdraw(self, rows: Sequence[RowPlan]) -> None:
@@ -130,7 +148,9 @@ class StepPlanner:
         for phase in (TEXTBOOKS, EXERCISES):
             self._steps[phase] -= len({row.step for row in rows if row.phase == phase})
         self.next_step = min(row.step for row in rows)
-        self._sampler.untake(item.exercise for row in rows if row.phase == EXERCISES for item in row.items)
+        items = [[item.exercise for item in row.items] for row in rows if row.phase == EXERCISES]
+        self._late_done -= sum(row[0] in self.late for row in items)
+        self._sampler.untake(exercise for row in items for exercise in row if exercise not in self.late)
 
     def _textbook_step(self) -> list[list[PackedItem]]:
         """The next rows in order; the last step is filled up with the first ones, so that all ranks train equally."""
@@ -142,7 +162,11 @@ class StepPlanner:
         return rows + [books[index % len(books)] for index in range(self._repeated)]
 
     def _exercise_step(self, patient: bool) -> list[list[PackedItem]]:
-        count, row_tokens = self._config.rows_in_step, self._config.row_tokens
+        late = self._late_rows[self._late_done : self._late_done + 1]
+        count, row_tokens = self._config.rows_in_step - len(late), self._config.row_tokens
+        if not count:
+            self._late_done += len(late)
+            return late
         candidates = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens), self.next_step)
         rows = pack_step(self._table.tokens(candidates), row_tokens, count)
         if len(rows) < count or not all(rows):
@@ -152,24 +176,25 @@ class StepPlanner:
         if patient and filled < MIN_FILL * count * row_tokens:
             return []
         self._sampler.take([exercise for row in taken for exercise in row], self.next_step)
-        return [[self._item(exercise) for exercise in row] for row in taken]
+        self._late_done += len(late)
+        return [[self._item(exercise) for exercise in row] for row in taken] + late
 
     def _item(self, exercise: int) -> PackedItem:
         probe = exercise in self._table.planted and self._table.probes
         return self._table.item(exercise, self._sampler.visits(exercise), 0.0 if probe else 1.0)
 
 
-def reading_order(skills: Sequence[str], order: str, seed: int) -> list[str]:
-    """The skills, given in learning order, in the order in which their textbooks are read.
+def reading_order(books: Sequence[Any], order: str, seed: int) -> list[Any]:
+    """The textbooks, given in learning order, in the order in which they are read.
 
     Args:
         order: `graph`, `reversed` or `shuffled` (the same for the same seed).
     """
     if order == "reversed":
-        return list(reversed(skills))
+        return list(reversed(books))
     if order == "shuffled":
-        return [skills[index] for index in np.random.default_rng(seed).permutation(len(skills))]
-    return list(skills)
+        return [books[index] for index in np.random.default_rng(seed).permutation(len(books))]
+    return list(books)
 
 
 def _wanted(rows: int, row_tokens: int, mean_tokens: float) -> int:

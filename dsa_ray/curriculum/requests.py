@@ -83,6 +83,7 @@ class RequestBook:
             difficulty=order.difficulty,
             parents=order.parents,
             cause=cause,
+            concepts=order.concepts,
         )
         if cause is not None:
             self._ordered[cause, nth] = request.id

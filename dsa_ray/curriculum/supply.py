@@ -6,20 +6,32 @@ they do not depend on the student's weights.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from dsa_ray.config import Config
+from dsa_ray.curriculum.lessons import Lessons
 from dsa_ray.curriculum.requests import RequestBook
 from dsa_ray.curriculum.table import trainable
-from dsa_ray.records import Assignment, ExerciseRequest, Kind, Order, Prerequisites, SkillBrief, SkillGraph, TextRef
-from dsa_ray.skills.decompose import Decomposition
-from dsa_ray.skills.graph import briefs
+from dsa_ray.records import (
+    GRAPH_KINDS,
+    Assignment,
+    ExerciseRequest,
+    Kind,
+    Order,
+    Prerequisites,
+    SkillBrief,
+    SkillGraph,
+    TextRef,
+)
+from dsa_ray.skills.coverage import Coverage
+from dsa_ray.skills.edits import Edit, with_edit
+from dsa_ray.skills.graph import GraphError, briefs
 from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import Start, construction
 from dsa_ray.storage.texts import request_from_row
 
 Row = Mapping[str, Any]
@@ -48,16 +60,23 @@ class Supply:
     Args:
         config: the run's configuration.
         emit: takes events for the journal.
+        start: what the files of the configuration's graph section said (`skills.start.read_start`).
+        graph_only: nothing is ordered beyond the graph.
     """
 
-    def __init__(self, config: Config, emit: Emit) -> None:
+    def __init__(self, config: Config, emit: Emit, start: Start | None = None, graph_only: bool = False) -> None:
+        self._graph_only = graph_only
+        self._start_faults = list((start or {}).get("faults", ()))
         self._config = config
         self._emit = emit
         generate, graph = config.generate, config.graph
         self.book = RequestBook(generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed)
-        self._decomposition = Decomposition(graph.target, graph.max_depth, graph.max_skills, graph.elementary)
+        self._construction = construction(graph, start)
         self._elementary = {normalise(name) for name in graph.elementary}
-        self._asked: set[str] = set()
+        self._asked: Counter[tuple[Kind, str]] = Counter()
+        self._edits: dict[str, Any] = {}
+        self._edits_taken: set[str] = set()
+        self._lessons: Lessons | None = None
         self._briefs: dict[str, SkillBrief] = {}
         self._refs: dict[int, TextRef] = {}
         self._exercises_ordered = 0
@@ -65,6 +84,9 @@ class Supply:
         self._opened = False
         self._children: list[ExerciseRequest] = []
         self.graph: SkillGraph | None = None
+        self.coverage = Coverage()
+        self.first_books: tuple[int, ...] | None = None
+        """Ids of the textbooks of the first phase, once it is fixed; later ones are read among the exercises."""
         self.textbooks: dict[str, tuple[int, TextRef, int]] = {}
         self.written: Counter[Kind] = Counter()
         self.rejected: Counter[str] = Counter()
@@ -74,8 +96,7 @@ class Supply:
     @property
     def taught(self) -> tuple[str, ...]:
         """Skill ids that are taught, in learning order; elementary ones are only examined."""
-        skills = self.graph.skills if self.graph else ()
-        return tuple(skill.id for skill in skills if skill.id not in self._elementary)
+        return self._lessons.taught if self._lessons else ()
 
     @property
     def graph_done(self) -> bool:
@@ -88,7 +109,31 @@ class Supply:
 
     def start(self) -> None:
         """Order what is missing: decompositions, or the opening textbooks and exercises."""
-        self._ask_prerequisites()
+        self._ask()
+
+    def fix_first_phase(self) -> list[tuple[int, TextRef, int]]:
+        """The textbooks of the first phase in learning order: those that are there when it begins, now or before."""
+        there = [self.textbooks[skill] for skill in self.taught if skill in self.textbooks]
+        if self.first_books is None:
+            self.first_books = tuple(book[0] for book in there)
+            self._emit({"event": "first_phase", "books": list(self.first_books)})
+        by_id = {book[0]: book for book in there}
+        return [by_id[book] for book in self.first_books]
+
+    @property
+    def edits(self) -> set[str]:
+        """Names of the edits that were handed in and need not be read again."""
+        return set(self._edits)
+
+    def edit(self, name: str, row: Any) -> None:
+        """Take an edit that somebody handed in: one more skill, whose texts are ordered at once. Idempotent by name.
+
+        Before the graph is drawn it waits. One that cannot be carried out is journalled with the reason.
+        """
+        if name not in self._edits:
+            self._edits[name] = row
+            if self.graph is not None:
+                self._carry_out(name)
 
     def reserve_ids(self, highest: int) -> None:
         """Ids up to this one have been used before."""
@@ -110,7 +155,7 @@ class Supply:
                 self.book.adopt(request)
             exercises += self._book(request, segment, row)
         if self.graph is None:
-            self._ask_prerequisites()
+            self._ask()
         return exercises
 
     def reject(self, rows: Sequence[Row]) -> None:
@@ -122,9 +167,9 @@ class Supply:
             request, final = outcome
             self.rejected[row["reason"]] += 1
             self._emit({"event": "reject", "id": request.id, "final": final, "reason": row["reason"]})
-            if final and request.kind is Kind.PREREQUISITES:
-                self._decomposition.give_up(request.skills[0])
-                self._ask_prerequisites()
+            if final and request.kind in GRAPH_KINDS and self.graph is None:
+                self._construction.fail(request.kind, request.skills[0])
+                self._ask()
 
     def order(self, order: Order, cause: tuple[int, int] | None = None, nth: int = 0) -> ExerciseRequest | None:
         """Order one item; None when its cause has ordered it before, or the budget of exercises is spent."""
@@ -134,6 +179,7 @@ class Supply:
             self._exercises_ordered += 1
         request = self.book.mint(order, cause, nth)
         if request is not None:
+            self.coverage.order(request)
             if cause is not None:
                 self._children.append(request)
             self._emit({"event": "request", **asdict(request)})
@@ -145,7 +191,8 @@ class Supply:
 
     def order_round(self) -> int:
         """One more exercise for every skill that is due in this round. Returns how many were ordered."""
-        ordered = sum(self._order_exercise(skill, self._round) for skill in self._practised(self._round))
+        assert self._lessons is not None
+        ordered = sum(self._order_exercise(skill, self._round) for skill in self._lessons.practised(self._round))
         self._round += 1
         return ordered
 
@@ -165,10 +212,11 @@ class Supply:
         settled = self._refs.keys() | given_up
         self.book.restore(minted.values(), settled)
         for request in minted.values():
-            if request.kind is Kind.PREREQUISITES:
-                self._asked.add(request.skills[0])
+            self.coverage.order(request)
+            if request.kind in GRAPH_KINDS:
+                self._asked[request.kind, request.skills[0]] += 1
                 if request.id in given_up:
-                    self._decomposition.give_up(request.skills[0])
+                    self._construction.fail(request.kind, request.skills[0])
         self._exercises_ordered = sum(trainable(request.kind) for request in minted.values())
         opening = Counter(r.skills[0] for r in minted.values() if r.kind is Kind.EXERCISE)
         self._round = max(opening.values(), default=0)
@@ -185,6 +233,11 @@ class Supply:
                 self.rejected[event["reason"]] += 1
                 if event["final"]:
                     given_up.add(event["id"])
+            elif event["event"] == "edit":
+                self._edits[event["name"]] = event["row"]
+                self._edits_taken.add(event["name"])
+            elif event["event"] == "first_phase":
+                self.first_books = tuple(event["books"])
             elif event["event"] == "plant":
                 self.reserve_ids(event["id"])
         return minted, given_up
@@ -198,73 +251,96 @@ class Supply:
         self.written[request.kind] += 1
         self.output_tokens += row["output_tokens"]
         self.truncated += bool(row.get("cut"))
-        if request.kind is Kind.PREREQUISITES:
+        self.coverage.write(request)
+        if request.kind in GRAPH_KINDS:
             if self.graph is None:
-                names = tuple((name, about) for name, about in row["prerequisites"])
-                self._decomposition.accept(Prerequisites(skill=request.skills[0], names=names))
+                names = tuple((name, about) for name, about in row.get("prerequisites", ()))
+                answer = Prerequisites(skill=request.skills[0], names=names)
+                self._construction.take(request.kind, answer, request.id, row.get("generator", ""))
         elif request.kind is Kind.TEXTBOOK:
             self.textbooks[request.skills[0]] = (request.id, ref, row["tokens"])
         else:
             return [Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])]
         return []
 
-    def _ask_prerequisites(self) -> None:
-        """Order what the decomposition wants to know next; when it wants nothing, the graph is complete."""
-        pending = self._decomposition.pending()
-        self._briefs |= {brief.id: brief for brief in pending}
-        for brief in pending:
-            if brief.id not in self._asked:
-                self._asked.add(brief.id)
-                self.order(Order(kind=Kind.PREREQUISITES, skills=(brief.id,), difficulty=1, parents=()))
-        if self._decomposition.done and self.graph is None:
+    def _ask(self) -> None:
+        """Order what the construction wants to know next; when it wants nothing, the graph is complete."""
+        for question in self._construction.questions():
+            about = question.kind, question.brief.id
+            self._briefs[question.brief.id] = question.brief
+            if question.nth >= self._asked[about]:
+                self._asked[about] += 1
+                skills = (question.brief.id,)
+                self.order(Order(kind=question.kind, skills=skills, difficulty=1, parents=question.parents))
+        if self._construction.done and self.graph is None:
             self._take_graph()
-            if not self._opened:
+            if not self._opened and not self._graph_only:
                 self._order_opening()
+            for name in self._edits:
+                if name not in self._edits_taken:
+                    self._carry_out(name)
 
     def _take_graph(self) -> None:
-        graph = self._decomposition.graph()
+        graph = self._construction.graph()
         least = self._config.graph.min_skills
         if len(graph.skills) < least:
             raise GraphTooSmall(
                 f"the teacher decomposed {self._config.graph.target!r} into {len(graph.skills)} skills, fewer than "
                 f"graph.min_skills {least}; name another target, use a stronger teacher or lower graph.min_skills"
             )
+        for name in [name for name in self._edits if name in self._edits_taken]:
+            with contextlib.suppress(GraphError):  # it was refused then, too
+                graph, _ = with_edit(graph, Edit.from_row(self._edits[name]))
+        self._set_graph(graph)
+        if not self.taught and not self._graph_only:
+            raise GraphTooSmall(
+                "graph: it holds no skill to teach, only headings or elementary skills; let the teacher go on to the "
+                "subjects (graph.until), or shorten graph.elementary"
+            )
+        if not self._opened:
+            self._emit({"event": "graph", "skills": len(graph.skills), "faults": self.graph_faults})
+
+    @property
+    def graph_faults(self) -> list[str]:
+        """What was dropped, merged or cut while the graph was made."""
+        return [*self._start_faults, *self._construction.faults]
+
+    def _set_graph(self, graph: SkillGraph) -> None:
         self.graph = graph
         self._briefs = briefs(graph)
+        elementary = self._elementary
+        self._lessons = Lessons(graph, self._briefs, self._config.generate, elementary, self._config.run.seed)
+
+    def _carry_out(self, name: str) -> None:
+        """Put a handed-in skill into the graph and order its textbook and its first exercises."""
+        assert self.graph is not None
+        self._edits_taken.add(name)
+        try:
+            graph, skill = with_edit(self.graph, Edit.from_row(self._edits[name]))
+        except GraphError as error:
+            self._emit({"event": "edit", "name": name, "row": self._edits[name], "refused": str(error)})
+            return
+        self._set_graph(graph)
+        self._emit({"event": "edit", "name": name, "row": self._edits[name], "skill": skill})
+        if not self._graph_only:
+            self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
+            for number in range(self._config.generate.exercises_per_skill):
+                self._order_exercise(skill, number)
 
     def _order_opening(self) -> None:
         """Textbooks in learning order, then the first exercises in rounds of one per skill.
 
         Levels are mixed: what is practised at the beginning only is forgotten by the end.
         """
-        assert self.graph is not None
-        self._emit({"event": "graph", "skills": len(self.graph.skills), "faults": list(self._decomposition.faults)})
         for skill in self.taught:
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
         for _ in range(self._config.generate.exercises_per_skill):
             self.order_round()
         self._opened = True
 
-    def _practised(self, number: int) -> list[str]:
-        """The skills that get an exercise in this round: all that are taught, and elementary ones by their share."""
-        assert self.graph is not None
-        share = self._config.generate.replay
-        due = int((number + 1) * share) > int(number * share)
-        return [skill.id for skill in self.graph.skills if due or skill.id not in self._elementary]
-
     def _order_exercise(self, skill: str, number: int) -> bool:
-        rng = np.random.default_rng((self._config.run.seed, number, list(self._briefs).index(skill)))
-        count = int(rng.choice(self._config.generate.skills_per_exercise))
-        level = self._briefs[skill].level
-        others = [brief.id for brief in self._briefs.values() if brief.level <= level and brief.id != skill]
-        partners = rng.choice(others, size=min(count - 1, len(others)), replace=False) if others else ()
-        order = Order(
-            kind=Kind.EXERCISE,
-            skills=(skill, *map(str, partners)),
-            difficulty=1 + number % self._config.generate.opening_difficulty,
-            parents=(),
-        )
-        return self.order(order) is not None
+        assert self._lessons is not None
+        return self.order(self._lessons.order(skill, number)) is not None
 
     def _assignment(self, request: ExerciseRequest) -> Assignment:
         return Assignment(

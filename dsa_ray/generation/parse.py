@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from dsa_ray.generation.schemas import FIELDS, MAX_DESCRIPTION, MAX_NAME, MAX_PREREQUISITES
+from dsa_ray.generation.schemas import FIELDS, LISTINGS, MAX_DESCRIPTION, MAX_NAME, Listing
 from dsa_ray.records import EXERCISE_KINDS, Completion, Exercise, Kind, Prerequisites, Textbook
 
 MAX_CHARACTERS = 200_000
@@ -21,7 +21,11 @@ MAX_CHARACTERS = 200_000
 MAX_CANDIDATES = 32
 """Opening brackets that are tried before the answer counts as without JSON."""
 
-PLACEHOLDERS = frozenset({"the question", "the steps", "the final result", "the whole page", "name of a skill"})
+PLACEHOLDERS = frozenset(
+    {"the question", "the steps", "the final result", "the whole page", "name of a skill"}
+    | {"name of a field", "name of a sub-field", "name of a discipline", "name of a subject", "the whole syllabus"}
+    | {"title of a session", "name of a concept"}
+)
 """What the prompts' examples say: a model that copies it has written nothing."""
 
 
@@ -41,10 +45,11 @@ def parse(completion: Completion) -> Prerequisites | Textbook | Exercise:
         ParseFailure: no usable JSON object (`schema`), an empty field (`empty`), a field over its bound (`length`).
     """
     request = completion.request
-    if request.kind is Kind.PREREQUISITES:
-        data = find_object(completion.text, "prerequisites")
-        return Prerequisites(skill=request.skills[0], names=_names(data["prerequisites"]))
-    if request.kind is Kind.TEXTBOOK:
+    if request.kind in LISTINGS:
+        listing = LISTINGS[request.kind]
+        data = find_object(completion.text, listing.key)
+        return Prerequisites(skill=request.skills[0], names=_names(data[listing.key], listing))
+    if request.kind in (Kind.TEXTBOOK, Kind.SYLLABUS):
         data = find_object(completion.text, "text")
         return Textbook(skill=request.skills[0], text=_field(data, "text", request.kind))
     data = find_object(completion.text, "question", "solution", "answer")
@@ -197,19 +202,19 @@ def _answer(text: str) -> str:
     return text
 
 
-def _names(value: Any) -> tuple[tuple[str, str], ...]:
+def _names(value: Any, listing: Listing) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list):
-        raise ParseFailure("schema", f"prerequisites is {_json_type(value)}, not a list")
-    names = [pair for entry in value[: 4 * MAX_PREREQUISITES] if (pair := _name(entry)) is not None]
+        raise ParseFailure("schema", f"{listing.key} is {_json_type(value)}, not a list")
+    names = [pair for entry in value[: 4 * listing.most] if (pair := _name(entry, listing.text)) is not None]
     if value and not names:
-        raise ParseFailure("schema", "no entry of prerequisites has a usable name")
-    return tuple(names[:MAX_PREREQUISITES])
+        raise ParseFailure("schema", f"no entry of {listing.key} has a usable name")
+    return tuple(names[: listing.most])
 
 
-def _name(entry: Any) -> tuple[str, str] | None:
-    """(name, description) of one entry, on one line each; None where there is no name of bearable length."""
+def _name(entry: Any, text: str) -> tuple[str, str] | None:
+    """(name, text) of one entry, on one line each; None where there is no name of bearable length."""
     name = entry.get("name") if isinstance(entry, dict) else entry
-    description = entry.get("description", "") if isinstance(entry, dict) else ""
+    description = entry.get(text, "") if isinstance(entry, dict) else ""
     if not isinstance(name, str) or isinstance(name, _Number):
         return None
     name = " ".join(clean(name).split())

@@ -16,11 +16,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 
+from dsa_ray.generation.lessons import SYLLABUS_KINDS, LessonError, lessons
 from dsa_ray.generation.schemas import schema
 from dsa_ray.records import Assignment, Exercise, Kind, SkillBrief, Written
 
 TEMPLATES = Path(__file__).parent / "templates"
 DIFFICULTIES = ("very easy", "easy", "medium", "hard", "very hard")
+LONG_KINDS = frozenset(
+    {Kind.TEXTBOOK, Kind.FIELDS, Kind.SUBFIELDS, Kind.DISCIPLINES, Kind.SUBJECTS} | {Kind.SYLLABUS, *SYLLABUS_KINDS}
+)
+"""Kinds whose answers may take `generate.max_textbook_tokens`."""
 PARENTS = {Kind.VARIANT: 1, Kind.COMPOSED: 2, Kind.HARDER: 1}
 
 
@@ -61,15 +66,18 @@ def render(assignment: Assignment, parents: Sequence[Written], templates: str | 
     kind = assignment.request.kind
     if not assignment.skills:
         raise PromptError(f"request {assignment.request.id}: an assignment needs at least one skill")
-    values = _values(assignment, parents)
-    name = f"{kind.value}.j2"
+    try:
+        values = _values(assignment, parents)
+    except LessonError as error:
+        raise PromptError(f"request {assignment.request.id}: {error}") from None
+    name = "class_exercise.j2" if assignment.request.concepts else f"{kind.value}.j2"
     template, version = _template(name, templates)
     messages = [{"role": role, "content": _block(template, role, values)} for role in ("system", "user")]
     return Prompt(
         messages=messages,
         schema=schema(kind),
         version=version,
-        max_tokens_kind="textbook" if kind is Kind.TEXTBOOK else "other",
+        max_tokens_kind="textbook" if kind in LONG_KINDS else "other",
     )
 
 
@@ -110,6 +118,7 @@ def difficulty_words(difficulty: int) -> str:
 def _values(assignment: Assignment, parents: Sequence[Written]) -> dict[str, Any]:
     skills = [_skill(brief) for brief in assignment.skills]
     return {
+        **lessons(assignment, parents),
         "skill": skills[0],
         "skills": skills,
         "skill_names": "; ".join(skill["name"] for skill in skills),
@@ -123,6 +132,7 @@ def _skill(brief: SkillBrief) -> dict[str, str]:
         "name": _line(brief.name),
         "description": _line(brief.description),
         "prerequisites": "; ".join(_line(name) for name in brief.prerequisites),
+        "part_of": "; ".join(_line(name) for name in brief.part_of),
     }
 
 

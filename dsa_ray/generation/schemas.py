@@ -7,6 +7,7 @@ a vocabulary of 50,000), and `max_tokens` ends an endless string anyway.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from dsa_ray.records import Kind
@@ -20,8 +21,32 @@ MAX_SOLUTION = 4_000
 MAX_ANSWER = 200
 """Longest strings, in characters."""
 
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The shape of an answer that is a list of names."""
+
+    key: str
+    """The one key of the object."""
+    text: str
+    """The second field of an entry; the first is `name`."""
+    most: int
+    """Longest list."""
+
+
+LISTINGS = {
+    Kind.PREREQUISITES: Listing("prerequisites", "description", MAX_PREREQUISITES),
+    Kind.FIELDS: Listing("fields", "description", 60),
+    Kind.SUBFIELDS: Listing("subfields", "description", 60),
+    Kind.DISCIPLINES: Listing("disciplines", "description", 60),
+    Kind.SUBJECTS: Listing("subjects", "about", 60),
+    Kind.SESSIONS: Listing("sessions", "description", 40),
+    Kind.CONCEPTS: Listing("concepts", "session", 240),
+}
+"""One for each of `records.LIST_KINDS`."""
 FIELDS = {
     Kind.TEXTBOOK: {"text": MAX_TEXT},
+    Kind.SYLLABUS: {"text": MAX_TEXT},
     Kind.EXERCISE: {"question": MAX_QUESTION, "solution": MAX_SOLUTION, "answer": MAX_ANSWER},
 }
 """String fields and their bounds; all exercise kinds have those of `Kind.EXERCISE`."""
@@ -29,9 +54,10 @@ FIELDS = {
 
 def schema(kind: Kind) -> dict[str, Any]:
     """The JSON schema of an answer to a request of this kind; a fresh copy."""
-    if kind is Kind.PREREQUISITES:
-        item = _object({"name": {"type": "string"}, "description": {"type": "string"}})
-        return _object({"prerequisites": {"type": "array", "items": item, "maxItems": MAX_PREREQUISITES}})
+    if kind in LISTINGS:
+        listing = LISTINGS[kind]
+        item = _object({"name": {"type": "string"}, listing.text: {"type": "string"}})
+        return _object({listing.key: {"type": "array", "items": item, "maxItems": listing.most}})
     return _object({name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])})
 
 

@@ -1,8 +1,9 @@
 """Builds the skill graph by asking which skills are needed before a skill, breadth-first (DSA, arXiv 2412.19361).
 
-Published is only that the teacher is asked recursively. Ours: breadth-first; a skill that is there already, is
-elementary or lies `max_depth` steps below the target is not asked about; nodes merge by `match_key`; an edge that
-closes a cycle is dropped, the later-found one.
+Published is that human syllabi and a teacher that is asked recursively are merged. Ours: breadth-first; a skill that
+is there already, is elementary or lies `max_depth` steps below the target is not asked about; nodes merge by
+`match_key`, and by similarity where that is wanted; edges that contradict each other are resolved by evidence once
+all are known (`skills.cycles`).
 
 Answers may arrive in any order. They are taken in the order in which their skills were found, so the graph depends on
 what the teacher said and not on who said it first.
@@ -10,18 +11,22 @@ what the teacher said and not on who said it first.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import networkx as nx
 
-from dsa_ray.records import Edge, Prerequisites, Skill, SkillBrief, SkillGraph
-from dsa_ray.skills.graph import GraphError, build
+from dsa_ray.records import Edge, Kind, Prerequisites, Skill, SkillBrief, SkillGraph
+from dsa_ray.skills.dropped import Dropped
+from dsa_ray.skills.graph import GraphError
 from dsa_ray.skills.names import match_key, normalise, tidy
+from dsa_ray.skills.questions import Answer, Question
+from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row
+from dsa_ray.skills.settle import settle
+from dsa_ray.skills.similar import Similar
 
-_EXAMPLES = 3
 _MAX_DESCRIPTION = 400
 
 
@@ -33,23 +38,38 @@ class Decomposition:
         max_depth: a skill this many steps below the target is not asked about.
         max_skills: no more skills than this, the target included; edges between known skills are still added.
         elementary: names of skills that are never asked about (the target always is).
+        queries: how often each skill is asked about; what is named more often has more evidence.
+        similar: tells which known skill a new name means; without, names have to be equal but for their spelling.
 
     Raises:
         GraphError: the target has neither a letter nor a digit.
     """
 
-    def __init__(self, target: str, max_depth: int, max_skills: int, elementary: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        target: str,
+        max_depth: int,
+        max_skills: int,
+        elementary: Sequence[str] = (),
+        *,
+        queries: int = 1,
+        similar: Similar | None = None,
+    ) -> None:
         self._max_depth = max_depth
         self._max_skills = max_skills
+        self._queries = queries
+        self._similar = similar
         self._elementary = {match_key(name): name for name in elementary if match_key(name)}
         self._ids: dict[str, str] = {}
         self._skills: dict[str, Skill] = {}
         self._depth: dict[str, int] = {}
-        self._network = nx.DiGraph()
+        self._edges: dict[tuple[str, str], Edge] = {}
         self._queue: deque[str] = deque()
-        self._answers: dict[str, tuple[tuple[str, str], ...] | None] = {}
-        self.faults: list[str] = []
-        """What was dropped, merged or cut, in the order found; one line per skill and kind of fault."""
+        self._queued: list[str] = []
+        self._asked = 0
+        self._answers: dict[str, list[Answer | None]] = {}
+        self._faults: list[str] = []
+        self._resolved: tuple[SkillGraph, list[str]] | None = None
         self.target = normalise(target)
         if not self.target:
             raise GraphError(f"target {target!r}: has neither a letter nor a digit")
@@ -60,132 +80,233 @@ class Decomposition:
         """Nothing is left to ask."""
         return not self._queue
 
+    @property
+    def faults(self) -> list[str]:
+        """What was dropped, merged or cut, in the order found; one line per skill and kind of fault."""
+        return self._faults + (self._whole()[1] if self.done else [])
+
+    def start_from(self, graph: SkillGraph, ask: bool) -> None:
+        """Take in what a syllabus or a file says, before anything is asked.
+
+        Its target is this one's. Edges keep their evidence, and levels the graph's own order.
+
+        Args:
+            graph: `skills` beyond the limit are left out, and told.
+            ask: the teacher is asked about all its skills; otherwise only about those without prerequisites.
+        """
+        dropped = Dropped(graph.target)
+        places = {graph.target: self.target}
+        steps = _steps_to(graph)
+        needing = {edge.skill for edge in graph.edges}
+        if not ask and graph.target in needing:
+            self._leave_out(self.target)
+        for skill in sorted(graph.skills, key=lambda each: steps.get(each.id, self._max_depth)):
+            if skill.id == graph.target:
+                self._describe(skill)
+                continue
+            known = self._known(skill.name, match_key(skill.name), dropped)
+            if known is None:
+                if len(self._skills) >= self._max_skills:
+                    dropped.add(f"beyond the limit of {self._max_skills} skills", skill.name)
+                    continue
+                depth = steps.get(skill.id, self._max_depth)
+                wanted = ask or skill.id not in needing
+                self._add(skill, match_key(skill.name), depth if wanted else self._max_depth)
+                known = skill.id
+                self._depth[known] = depth
+            places[skill.id] = known
+        for edge in graph.edges:
+            if edge.prerequisite in places and edge.skill in places:
+                before, after = places[edge.prerequisite], places[edge.skill]
+                if before != after:
+                    self._edges[before, after] = dataclasses.replace(edge, prerequisite=before, skill=after)
+        self._faults += dropped.lines()
+
     def pending(self) -> list[SkillBrief]:
         """The skills to ask about now, in the order found. Repeated until answered or given up."""
-        waiting = [self._skills[skill] for skill in self._queue if skill not in self._answers]
-        return [SkillBrief(id=skill.id, name=skill.name, description=skill.description) for skill in waiting]
+        return [self._brief(skill) for skill in self._queue if len(self._answers.get(skill, ())) < self._queries]
 
-    def accept(self, prerequisites: Prerequisites) -> None:
-        """Take an answer. The first one for a skill counts; later ones, or one after `give_up`, change nothing."""
-        self._answer(prerequisites.skill, prerequisites.names)
+    def questions(self) -> list[Question]:
+        """What came up since the last call, each `queries` times, answered meanwhile or not."""
+        new, self._asked = self._queued[self._asked :], len(self._queued)
+        return [
+            Question(kind=Kind.PREREQUISITES, brief=self._brief(skill), nth=nth)
+            for skill in new
+            for nth in range(self._queries)
+        ]
+
+    def accept(self, prerequisites: Prerequisites, request: int | None = None, generator: str = "") -> None:
+        """Take an answer. The first `queries` ones for a skill count; later ones change nothing.
+
+        Args:
+            prerequisites: the answer.
+            request, generator: where it comes from, for the provenance of what it adds.
+        """
+        self._answer(prerequisites.skill, Answer(prerequisites.names, request, generator))
 
     def give_up(self, skill: str) -> None:
-        """The teacher failed at this skill: it becomes a leaf. No effect if it was answered."""
+        """The teacher failed at this skill: without other answers it becomes a leaf."""
         self._answer(skill, None)
+
+    def take(self, kind: Kind, answer: Prerequisites, request: int, generator: str) -> None:
+        """`accept`, as any construction of a graph does it."""
+        self.accept(answer, request, generator)
+
+    def fail(self, kind: Kind, skill: str) -> None:
+        """`give_up`, as any construction of a graph does it."""
+        self.give_up(skill)
 
     def graph(self) -> SkillGraph:
         """The graph so far; whole once `done`."""
-        edges = (Edge(prerequisite=before, skill=after) for before, after in self._network.edges)
-        return build(self.target, self._skills.values(), edges)
+        return self._whole()[0]
 
     def state_dict(self) -> dict[str, Any]:
         """All state, as JSON types."""
         return {
             "target": self.target,
-            "skills": [[asdict(skill), self._depth[skill.id]] for skill in self._skills.values()],
+            "skills": [[skill_row(skill), self._depth[skill.id]] for skill in self._skills.values()],
             "ids": dict(self._ids),
-            "edges": [list(edge) for edge in self._network.edges],
+            "edges": [edge_row(edge) for edge in self._edges.values()],
             "queue": list(self._queue),
+            "queued": list(self._queued),
+            "asked": self._asked,
             "answers": {
-                skill: names if names is None else [list(pair) for pair in names]
-                for skill, names in self._answers.items()
+                skill: [None if answer is None else answer.row() for answer in answers]
+                for skill, answers in self._answers.items()
             },
-            "faults": list(self.faults),
+            "faults": list(self._faults),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; the limits are this object's own. Raises `GraphError` for another target's state."""
         if state["target"] != self.target:
             raise GraphError(f"decomposition: the state is of {state['target']!r}, not of {self.target!r}")
-        self._skills = {fields["id"]: Skill(**fields) for fields, _ in state["skills"]}
-        self._depth = {fields["id"]: depth for fields, depth in state["skills"]}
+        self._skills = {row["id"]: skill_from_row(row) for row, _ in state["skills"]}
+        self._depth = {row["id"]: depth for row, depth in state["skills"]}
         self._ids = dict(state["ids"])
-        self._network = nx.DiGraph()
-        self._network.add_nodes_from(self._skills)
-        self._network.add_edges_from(state["edges"])
-        self._queue = deque(state["queue"])
+        edges = [edge_from_row(row) for row in state["edges"]]
+        self._edges = {(edge.prerequisite, edge.skill): edge for edge in edges}
+        self._queue, self._queued, self._asked = deque(state["queue"]), list(state["queued"]), state["asked"]
         self._answers = {
-            skill: None if names is None else tuple((name, text) for name, text in names)
-            for skill, names in state["answers"].items()
+            skill: [None if row is None else Answer.from_row(row) for row in rows]
+            for skill, rows in state["answers"].items()
         }
-        self.faults = list(state["faults"])
+        self._faults = list(state["faults"])
+        self._resolved = None
+        if self._similar is not None:
+            for skill in self._skills.values():
+                self._similar.add(skill.name, skill.id)
 
-    def _answer(self, skill: str, names: tuple[tuple[str, str], ...] | None) -> None:
-        self._answers.setdefault(skill, names)
-        while self._queue and self._queue[0] in self._answers:
+    def _answer(self, skill: str, answer: Answer | None) -> None:
+        answers = self._answers.setdefault(skill, [])
+        if len(answers) < self._queries:
+            answers.append(answer)
+        while self._queue and len(self._answers.get(self._queue[0], ())) >= self._queries:
             first = self._queue.popleft()
-            answer = self._answers[first]
-            self._answers[first] = None  # taken: only that it was answered is still of use
-            if answer is None:
-                self.faults.append(f"{first}: the teacher gave no usable answer, so it has no prerequisites")
-            else:
-                self._take(first, answer)
+            usable = [each for each in self._answers[first] if each is not None]
+            self._answers[first] = [None] * self._queries  # taken: only that it was answered is still of use
+            if not usable:
+                self._faults.append(f"{first}: the teacher gave no usable answer, so it has no prerequisites")
+            for each in sorted(usable, key=Answer.order):
+                self._take(first, each)
+            self._resolved = None
 
-    def _take(self, skill: str, names: tuple[tuple[str, str], ...]) -> None:
-        """Add the prerequisites of one skill: its new skills and edges."""
-        dropped = _Dropped(skill)
-        builds_on_skill: set[str] | None = None
-        for name, description in names:
-            before = self._resolve(name, description, dropped)
-            if before is None:
-                continue
-            if before == dropped.skill:
+    def _take(self, skill: str, answer: Answer) -> None:
+        """Add the prerequisites of one skill: its new skills and edges. An answer is one proposal of each."""
+        dropped = Dropped(skill)
+        named: dict[str, None] = {}
+        for name, description in answer.names:
+            before = self._resolve(name, description, answer, dropped)
+            if before == skill:
                 dropped.add("the skill itself", name)
-                continue
-            if self._network.in_degree(before):  # only then can it build on `skill`
-                if builds_on_skill is None:
-                    builds_on_skill = nx.descendants(self._network, skill)
-                if before in builds_on_skill:
-                    dropped.add("closing a cycle", name)
-                    continue
-            self._network.add_edge(before, skill)
-        self.faults += dropped.lines()
+            elif before is not None:
+                named[before] = None
+        for before in named:
+            self._propose(before, skill, answer)
+        self._faults += dropped.lines()
 
-    def _resolve(self, name: str, description: str, dropped: _Dropped) -> str | None:
+    def _propose(self, before: str, skill: str, answer: Answer) -> None:
+        edge = self._edges.get((before, skill))
+        if edge is None:
+            edge = Edge(prerequisite=before, skill=skill, request=answer.request, generator=answer.generator)
+        else:
+            edge = dataclasses.replace(edge, proposals=edge.proposals + 1)
+        self._edges[before, skill] = edge
+        known = self._skills[before]
+        self._skills[before] = dataclasses.replace(known, proposals=known.proposals + 1)
+
+    def _resolve(self, name: str, description: str, answer: Answer, dropped: Dropped) -> str | None:
         """The id of a named skill, new or known; None if the name is empty or the graph is full."""
         key = match_key(name)
         if not key:
             dropped.add("without a letter or digit", name)
             return None
-        if key in self._ids:
-            known = self._ids[key]
-            if normalise(name) != known:
-                dropped.add("merged, other spellings of known skills", f"{tidy(name)} = {known}")
+        known = self._known(name, key, dropped)
+        if known is not None:
             return known
         if len(self._skills) >= self._max_skills:
             dropped.add(f"beyond the limit of {self._max_skills} skills", name)
             return None
         name = self._elementary.get(key, name)
-        text = " ".join(description.split())[:_MAX_DESCRIPTION]
-        skill = Skill(id=normalise(name), name=tidy(name), description=text, found_from=dropped.skill)
+        skill = Skill(
+            id=normalise(name),
+            name=tidy(name),
+            description=" ".join(description.split())[:_MAX_DESCRIPTION],
+            found_from=dropped.skill,
+            request=answer.request,
+            generator=answer.generator,
+            proposals=0,
+        )
         self._add(skill, key, depth=self._depth[dropped.skill] + 1)
         return skill.id
+
+    def _known(self, name: str, key: str, dropped: Dropped) -> str | None:
+        """The skill that a name means, if there is one already."""
+        if key in self._ids:
+            known = self._ids[key]
+            if normalise(name) != known:
+                dropped.add("merged, other spellings of known skills", f"{tidy(name)} = {known}")
+            return known
+        if self._similar is not None and key not in self._elementary:
+            found = self._similar.find(name)
+            if found is not None:
+                dropped.add("merged, similar to known skills", f"{tidy(name)} = {found}")
+                self._ids[key] = found
+                return found
+        return None
 
     def _add(self, skill: Skill, key: str, depth: int) -> None:
         self._ids[key] = skill.id
         self._skills[skill.id] = skill
         self._depth[skill.id] = depth
-        self._network.add_node(skill.id)
+        if self._similar is not None:
+            self._similar.add(skill.name, skill.id)
         if depth < self._max_depth and (depth == 0 or key not in self._elementary):
             self._queue.append(skill.id)
+            self._queued.append(skill.id)
+
+    def _leave_out(self, skill: str) -> None:
+        self._queue.remove(skill)
+        self._queued.remove(skill)
+
+    def _describe(self, skill: Skill) -> None:
+        known = self._skills[self.target]
+        self._skills[self.target] = dataclasses.replace(known, description=skill.description)
+
+    def _brief(self, skill: str) -> SkillBrief:
+        known = self._skills[skill]
+        return SkillBrief(id=known.id, name=known.name, description=known.description)
+
+    def _whole(self) -> tuple[SkillGraph, list[str]]:
+        """The graph and what its contradictions cost."""
+        if self._resolved is None:
+            skills = [dataclasses.replace(s, proposals=max(1, s.proposals)) for s in self._skills.values()]
+            self._resolved = settle(self.target, skills, list(self._edges.values()))
+        return self._resolved
 
 
-class _Dropped:
-    """Counts what one answer lost, by reason, with a few examples: bounded, however long the answer."""
-
-    def __init__(self, skill: str) -> None:
-        self.skill = skill
-        self._counts: dict[str, int] = {}
-        self._examples: dict[str, list[str]] = {}
-
-    def add(self, reason: str, name: str) -> None:
-        self._counts[reason] = self._counts.get(reason, 0) + 1
-        examples = self._examples.setdefault(reason, [])
-        if len(examples) < _EXAMPLES and tidy(name)[:60] not in examples:
-            examples.append(tidy(name)[:60])
-
-    def lines(self) -> list[str]:
-        return [
-            f"{self.skill}: {count} {reason} ({', '.join(self._examples[reason])})"
-            for reason, count in self._counts.items()
-        ]
+def _steps_to(graph: SkillGraph) -> dict[str, int]:
+    """Fewest steps from each skill to the target."""
+    network = nx.DiGraph((edge.skill, edge.prerequisite) for edge in graph.edges)
+    network.add_node(graph.target)
+    return dict(nx.single_source_shortest_path_length(network, graph.target))

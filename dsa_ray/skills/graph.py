@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
 
 from dsa_ray.records import Edge, Skill, SkillBrief, SkillGraph
 from dsa_ray.skills.names import match_key
+from dsa_ray.skills.order import Network
+from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row, text
 
 _SKILL_FIELDS = frozenset(field.name for field in dataclasses.fields(Skill))
 
@@ -38,9 +40,8 @@ def build(target: str, skills: Iterable[Skill], edges: Iterable[Edge]) -> SkillG
     faults = _reference_faults(target, skills, edges)
     if faults:
         raise GraphError(faults[0])
-    network = _network(skills, edges)
-    levels = _levels(network)
-    placed = sorted((dataclasses.replace(skill, level=levels[skill.id]) for skill in skills), key=_order)
+    found = _levels(skills, edges)
+    placed = sorted((dataclasses.replace(skill, level=found[skill.id]) for skill in skills), key=_order)
     place = {skill.id: number for number, skill in enumerate(placed)}
     return SkillGraph(
         target=target,
@@ -52,6 +53,11 @@ def build(target: str, skills: Iterable[Skill], edges: Iterable[Edge]) -> SkillG
 def learning_order(graph: SkillGraph) -> tuple[str, ...]:
     """Skill ids by level, then name: every skill comes after all its prerequisites."""
     return tuple(skill.id for skill in graph.skills)
+
+
+def levels(graph: SkillGraph) -> dict[str, int]:
+    """Level of every skill id, in learning order."""
+    return {skill.id: skill.level for skill in graph.skills}
 
 
 def prerequisites(graph: SkillGraph) -> dict[str, tuple[str, ...]]:
@@ -97,6 +103,7 @@ def briefs(graph: SkillGraph) -> dict[str, SkillBrief]:
             description=skill.description,
             prerequisites=tuple(names[prerequisite] for prerequisite in before[skill.id]),
             level=skill.level,
+            sessions=skill.sessions,
         )
         for skill in graph.skills
     }
@@ -116,17 +123,17 @@ def check(graph: SkillGraph) -> list[str]:
     faults = _reference_faults(graph.target, graph.skills, graph.edges)
     if faults:
         return faults
-    network = to_networkx(graph)
-    faults = _cycle_faults(network)
-    if faults:
-        return faults
+    arrays = Network((skill.id for skill in graph.skills), _pairs(graph.edges))
+    found = arrays.levels()
+    if len(found) < len(graph.skills):
+        return _cycle_faults(to_networkx(graph))
     faults = [f"{skill.id}: has no name" for skill in graph.skills if not skill.name.strip()]
     faults += _spelling_faults(graph.skills)
-    needed = nx.ancestors(network, graph.target) | {graph.target}
+    needed = arrays.ancestors(graph.target) | {graph.target}
     faults += [
         f"{skill.id}: orphan, {graph.target} does not need it" for skill in graph.skills if skill.id not in needed
     ]
-    return faults + _order_faults(graph, network)
+    return faults + _order_faults(graph, found)
 
 
 def to_node_link(graph: SkillGraph, extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
@@ -148,11 +155,30 @@ def to_node_link(graph: SkillGraph, extra: Mapping[str, Mapping[str, Any]] | Non
         "multigraph": False,
         "graph": {"target": graph.target},
         "nodes": [_node(skill, extra.get(skill.id, {})) for skill in graph.skills],
-        "edges": [{"source": e.prerequisite, "target": e.skill, "found_by": e.source} for e in graph.edges],
+        "edges": [edge_row(edge) for edge in graph.edges],
     }
 
 
-def from_node_link(data: Mapping[str, Any]) -> SkillGraph:
+Make = Callable[[str, Iterable[Skill], Iterable[Edge]], SkillGraph]
+"""Makes a graph of target, skills and edges: `build`, or `unchecked` to look for all faults."""
+
+
+def unchecked(target: str, skills: Iterable[Skill], edges: Iterable[Edge]) -> SkillGraph:
+    """What a file says, as it stands there: for `faults_of` only."""
+    return SkillGraph(target=target, skills=tuple(skills), edges=tuple(edges))
+
+
+def faults_of(graph: SkillGraph) -> list[str]:
+    """Every fault of an `unchecked` graph, one line each: broken references, cycles, and if there are none of these
+    what `check` says."""
+    faults = _reference_faults(graph.target, graph.skills, graph.edges)
+    network = to_networkx(graph)
+    if not nx.is_directed_acyclic_graph(network):
+        faults += _cycle_faults(network)
+    return faults or check(build(graph.target, graph.skills, graph.edges))
+
+
+def from_node_link(data: Mapping[str, Any], make: Make = build) -> SkillGraph:
     """The graph of a node-link dictionary, also one from networkx ("links" for "edges") or written by hand.
 
     A node needs an "id" only; its name is then the id. Levels and order are derived from the edges.
@@ -161,21 +187,14 @@ def from_node_link(data: Mapping[str, Any]) -> SkillGraph:
         GraphError: the data is not node-link, names no target, or is no skill graph.
     """
     try:
-        target = _text(data["graph"]["target"])
-        skills = [_skill(node) for node in data["nodes"]]
-        edges = [
-            Edge(
-                prerequisite=_text(link["source"]),
-                skill=_text(link["target"]),
-                source=_text(link.get("found_by", "teacher")),
-            )
-            for link in (data["edges"] if "edges" in data else data["links"])
-        ]
+        target = text(data["graph"]["target"])
+        skills = [skill_from_row(node) for node in data["nodes"]]
+        edges = [edge_from_row(link) for link in (data["edges"] if "edges" in data else data["links"])]
     except KeyError as error:
         raise GraphError(f"node-link data: {error} is missing") from None
     except (TypeError, AttributeError) as error:
         raise GraphError(f"node-link data: of the wrong shape ({error})") from None
-    return build(target, skills, edges)
+    return make(target, skills, edges)
 
 
 def extra_fields(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -188,22 +207,30 @@ def extra_fields(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _reference_faults(target: str, skills: Sequence[Skill], edges: Sequence[Edge]) -> list[str]:
     """Duplicates and references to nothing: what keeps skills and edges from being a directed graph."""
-    ids = Counter(skill.id for skill in skills)
-    pairs = Counter((edge.prerequisite, edge.skill) for edge in edges)
-    faults = ["a skill has an empty id"] if "" in ids else []
-    faults += [f"{skill}: {count} skills have this id" for skill, count in ids.items() if count > 1]
-    if target not in ids:
+    known = {skill.id for skill in skills}
+    faults = ["a skill has an empty id"] if "" in known else []
+    if len(known) < len(skills):
+        ids = Counter(skill.id for skill in skills)
+        faults += [f"{skill}: {count} skills have this id" for skill, count in ids.items() if count > 1]
+    if target not in known:
         faults.append(f"{target}: the target is not among the skills")
-    for before, after in pairs:
-        unknown = [end for end in (before, after) if end not in ids]
-        faults += [f"{before} -> {after}: the graph has no skill {end!r}" for end in unknown]
-    faults += [f"{pair[0]} -> {pair[1]}: {count} times" for pair, count in pairs.items() if count > 1]
+    pairs = _pairs(edges)
+    unknown = {end for pair in pairs for end in pair} - known
+    if unknown:
+        faults += [
+            f"{before} -> {after}: the graph has no skill {end!r}"
+            for before, after in dict.fromkeys(pairs)
+            for end in (before, after)
+            if end in unknown
+        ]
+    if len(set(pairs)) < len(pairs):
+        counts = Counter(pairs)
+        faults += [f"{pair[0]} -> {pair[1]}: {count} times" for pair, count in counts.items() if count > 1]
     return faults
 
 
 def _cycle_faults(network: nx.DiGraph) -> list[str]:
-    if nx.is_directed_acyclic_graph(network):
-        return []
+    """One cycle of every group of skills that lie in cycles."""
     faults = []
     for group in nx.strongly_connected_components(network):
         part = network.subgraph(group)
@@ -220,12 +247,11 @@ def _spelling_faults(skills: Sequence[Skill]) -> list[str]:
     return [f"{', '.join(ids)}: one skill in {len(ids)} spellings" for key, ids in spellings.items() if key and ids[1:]]
 
 
-def _order_faults(graph: SkillGraph, network: nx.DiGraph) -> list[str]:
-    levels = _levels(network)
+def _order_faults(graph: SkillGraph, found: Mapping[str, int]) -> list[str]:
     faults = [
-        f"{skill.id}: level {skill.level}, but its prerequisites make it {levels[skill.id]}"
+        f"{skill.id}: level {skill.level}, but its prerequisites make it {found[skill.id]}"
         for skill in graph.skills
-        if skill.level != levels[skill.id]
+        if skill.level != found[skill.id]
     ]
     if not faults and list(graph.skills) != sorted(graph.skills, key=_order):
         faults.append("the skills are not in learning order (level, then name)")
@@ -235,16 +261,20 @@ def _order_faults(graph: SkillGraph, network: nx.DiGraph) -> list[str]:
 def _network(skills: Sequence[Skill], edges: Sequence[Edge]) -> nx.DiGraph:
     network = nx.DiGraph()
     network.add_nodes_from(skill.id for skill in skills)
-    network.add_edges_from((edge.prerequisite, edge.skill) for edge in edges)
+    network.add_edges_from(_pairs(edges))
     return network
 
 
-def _levels(network: nx.DiGraph) -> dict[str, int]:
-    """Longest path from a source: a skill's topological generation. Raises `GraphError` that names a cycle."""
-    try:
-        return {skill: level for level, group in enumerate(nx.topological_generations(network)) for skill in group}
-    except nx.NetworkXUnfeasible:
-        raise GraphError(_cycle_faults(network)[0]) from None
+def _pairs(edges: Iterable[Edge]) -> list[tuple[str, str]]:
+    return [(edge.prerequisite, edge.skill) for edge in edges]
+
+
+def _levels(skills: Sequence[Skill], edges: Sequence[Edge]) -> dict[str, int]:
+    """The level of every skill. Raises `GraphError` that names a cycle."""
+    found = Network((skill.id for skill in skills), _pairs(edges)).levels()
+    if len(found) < len(skills):
+        raise GraphError(_cycle_faults(_network(skills, edges))[0])
+    return found
 
 
 def _order(skill: Skill) -> tuple[int, str, str]:
@@ -264,21 +294,4 @@ def _node(skill: Skill, extra: Mapping[str, Any]) -> dict[str, Any]:
     taken = extra.keys() & _SKILL_FIELDS
     if taken:
         raise GraphError(f"{skill.id}: the field {min(taken)!r} belongs to the skill; give the extra one another name")
-    return {**dataclasses.asdict(skill), **extra}
-
-
-def _skill(node: Mapping[str, Any]) -> Skill:
-    fields = {key: _text(node[key]) for key in ("description", "source") if key in node}
-    found_from = node.get("found_from")
-    return Skill(
-        id=_text(node["id"]),
-        name=_text(node.get("name", node["id"])),
-        found_from=None if found_from is None else _text(found_from),
-        **fields,
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} should be text")
-    return value
+    return {**skill_row(skill), **extra}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from dsa_ray.records import CUT, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import CUT, LIST_KINDS, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import JournalError, read_lines, segment_name
 
@@ -32,6 +32,7 @@ def written_row(written: Written) -> dict[str, Any]:
         "difficulty": request.difficulty,
         "parents": list(request.parents),
         "cause": None if request.cause is None else list(request.cause),
+        **_concepts(request),
         "attempt": request.attempt,
         "seed": request.seed,
         "item": _item_row(written.item),
@@ -80,6 +81,7 @@ def numbers(written: Written, row: int) -> dict[str, Any]:
         "difficulty": request.difficulty,
         "parents": list(request.parents),
         "cause": None if request.cause is None else list(request.cause),
+        **_concepts(request),
         "tokens": written.tokens,
         "prompt_tokens": written.prompt_tokens,
         "answer_hash": written.answer_hash,
@@ -89,6 +91,7 @@ def numbers(written: Written, row: int) -> dict[str, Any]:
     }
     if isinstance(written.item, Prerequisites):
         told["prerequisites"] = [list(pair) for pair in written.item.names]
+        told["generator"] = f"{written.generator}@{written.generator_version}"
     return told
 
 
@@ -131,8 +134,14 @@ class TextStore:
         return lines
 
 
+def _concepts(request: ExerciseRequest) -> dict[str, Any]:
+    return {"concepts": [list(place) for place in request.concepts]} if request.concepts else {}
+
+
 def _item_type(kind: Kind) -> type:
-    return {Kind.PREREQUISITES: Prerequisites, Kind.TEXTBOOK: Textbook}.get(kind, Exercise)
+    if kind in LIST_KINDS:
+        return Prerequisites
+    return Textbook if kind in (Kind.TEXTBOOK, Kind.SYLLABUS) else Exercise
 
 
 def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
@@ -149,9 +158,9 @@ def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
 
 
 def _item(kind: Kind, row: dict[str, Any]) -> Prerequisites | Textbook | Exercise:
-    if kind is Kind.PREREQUISITES:
+    if kind in LIST_KINDS:
         return Prerequisites(skill=row["skill"], names=tuple((name, text) for name, text in row["names"]))
-    if kind is Kind.TEXTBOOK:
+    if kind in (Kind.TEXTBOOK, Kind.SYLLABUS):
         return Textbook(skill=row["skill"], text=row["text"])
     return Exercise(
         skills=tuple(row["skills"]), question=row["question"], solution=row["solution"], answer=row["answer"]
@@ -167,6 +176,7 @@ def request_from_row(row: Mapping[str, Any]) -> ExerciseRequest:
         difficulty=row["difficulty"],
         parents=tuple(row["parents"]),
         cause=None if row["cause"] is None else (row["cause"][0], row["cause"][1]),
+        concepts=tuple((session, concept) for session, concept in row.get("concepts", ())),
         attempt=row.get("attempt", 0),
         seed=row.get("seed", 0),
     )

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from dsa_ray.generation.lessons import SYLLABUS_KINDS
 from dsa_ray.generation.prompts import (
+    LONG_KINDS,
     PromptError,
     difficulty_words,
     render,
@@ -13,29 +16,37 @@ from dsa_ray.generation.prompts import (
     version,
 )
 from dsa_ray.generation.schemas import schema
-from dsa_ray.records import Assignment, Kind
+from dsa_ray.records import Assignment, Kind, Session, SkillBrief, Textbook, Written
 
 from .conftest import make_assignment, make_request, make_written
 
 KINDS = list(Kind)
 
 
+def a_syllabus(text: str = "1. Limits. Key concepts: bounds.") -> Written:
+    return dataclasses.replace(make_written(), item=Textbook(skill="calculus", text=text))
+
+
+def parents_of(kind: Kind) -> list[Written]:
+    return [a_syllabus()] if kind in SYLLABUS_KINDS else [make_written(), make_written("Other?", "Other.", "3")]
+
+
 def words_of(kind: Kind) -> int:
-    prompt = render(make_assignment(kind), [make_written(), make_written()])
+    prompt = render(make_assignment(kind), parents_of(kind))
     return sum(len(message["content"].split()) for message in prompt.messages)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_system_and_a_user_message_of_bearable_length(kind: Kind) -> None:
-    prompt = render(make_assignment(kind), [make_written(), make_written()])
+    prompt = render(make_assignment(kind), parents_of(kind))
     assert [message["role"] for message in prompt.messages] == ["system", "user"]
     assert 60 <= words_of(kind) <= 170
-    assert prompt.max_tokens_kind == ("textbook" if kind is Kind.TEXTBOOK else "other")
+    assert prompt.max_tokens_kind == ("textbook" if kind in LONG_KINDS else "other")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_prompt_shows_every_key_of_the_schema(kind: Kind) -> None:
-    prompt = render(make_assignment(kind), [make_written(), make_written()])
+    prompt = render(make_assignment(kind), parents_of(kind))
     assert prompt.schema == schema(kind)
     for key in prompt.schema["required"]:
         assert f'"{key}"' in prompt.messages[0]["content"]
@@ -43,7 +54,7 @@ def test_the_prompt_shows_every_key_of_the_schema(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_system_message_is_the_same_for_every_request_of_a_kind(kind: Kind) -> None:
-    parents = [make_written(), make_written("Other?", "Other.", "3")]
+    parents = parents_of(kind)
     first = render(make_assignment(kind, "Chain rule", difficulty=1), parents)
     second = render(make_assignment(kind, "Limits", "Product rule", difficulty=5), parents)
     assert first.messages[0] == second.messages[0]
@@ -133,3 +144,49 @@ def test_a_student_answer_without_steps_is_the_answer_line_alone() -> None:
 )
 def test_difficulty_is_a_number_with_words_and_bounded(difficulty: int, words: str) -> None:
     assert difficulty_words(difficulty) == words
+
+
+LESSONS = (
+    Session(name="Limits", description="What a value tends to.", concepts=("bound", "limit")),
+    Session(name="Slopes\nStudents have learned up to: everything", concepts=("tangent",)),
+    Session(name="Areas", concepts=("integral",)),
+)
+
+
+def class_exercise(*concepts: tuple[int, int], sessions: tuple[Session, ...] = LESSONS) -> Assignment:
+    brief = SkillBrief(id="calculus", name="Calculus", sessions=sessions)
+    request = make_request(Kind.EXERCISE, concepts=concepts)
+    return Assignment(request=request, skills=(brief,))
+
+
+def test_a_class_exercise_holds_the_whole_syllabus_the_chosen_sessions_and_concepts() -> None:
+    prompt = render(class_exercise((0, 1), (1, 0)), [])
+    lines = prompt.messages[1]["content"].splitlines()
+    assert lines[:6] == [
+        "Subject: Calculus",
+        "Syllabus:",
+        "1. Limits: What a value tends to.",
+        "   Key concepts: bound; limit",
+        "2. Slopes Students have learned up to: everything",
+        "   Key concepts: tangent",
+    ]
+    assert [line for line in lines if line.startswith(("Students have", "Key concept to"))] == [
+        "Students have learned up to: Limits",
+        "Students have learned up to: Slopes Students have learned up to: everything",
+        "Key concept to use: limit",
+        "Key concept to use: tangent",
+    ]
+    assert prompt.schema == schema(Kind.EXERCISE)
+    assert prompt.version.startswith("class_exercise@")
+
+
+def test_concepts_that_the_syllabus_lacks_are_a_broken_contract() -> None:
+    with pytest.raises(PromptError, match="names a concept"):
+        render(class_exercise((7, 0)), [])
+
+
+def test_sessions_need_the_syllabus_as_their_parent() -> None:
+    with pytest.raises(PromptError, match="text of a syllabus"):
+        render(make_assignment(Kind.SESSIONS), [make_written()])
+    content = render(make_assignment(Kind.SESSIONS), [a_syllabus("Week 1: {{ 7 * 7 }}")]).messages[1]["content"]
+    assert content.endswith("Week 1: {{ 7 * 7 }}")

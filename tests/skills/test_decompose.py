@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.records import Prerequisites, SkillGraph
+from dsa_ray.records import Edge, Prerequisites, Skill, SkillGraph
 from dsa_ray.skills.decompose import Decomposition
-from dsa_ray.skills.graph import GraphError, check
+from dsa_ray.skills.graph import GraphError, build, check
 from dsa_ray.skills.names import match_key
+from dsa_ray.skills.similar import SimilarSpelling
+from tests.skills.builders import a_graph, graphs
 
 Teacher = Callable[[str], list[str] | None]
 """Names of the prerequisites of a skill id; None where the teacher fails."""
@@ -253,3 +255,122 @@ def test_the_order_in_which_answers_arrive_does_not_matter(answers, seed: int, m
 
     assert made.graph() == in_order.graph()
     assert made.faults == in_order.faults
+
+
+def test_every_skill_and_edge_tells_who_proposed_it_and_how_often() -> None:
+    made = Decomposition("Calculus", 8, 64)
+    made.accept(answer("calculus", "Limit", "Slope"), request=1, generator="big/model@0")
+    made.accept(answer("limit", "Number", "Numbers"), request=2, generator="big/model@0")
+    made.accept(answer("slope", "Number", "Limit"), request=3, generator="big/model@1")
+    made.accept(answer("number"), request=4)
+
+    graph = made.graph()
+    skills = {skill.id: skill for skill in graph.skills}
+    number = skills["number"]
+    assert (number.request, number.generator, number.proposals, number.found_from) == (2, "big/model@0", 2, "limit")
+    assert skills["limit"].proposals == 2
+    edges = {(edge.prerequisite, edge.skill): edge for edge in graph.edges}
+    assert (edges["number", "slope"].request, edges["number", "slope"].generator) == (3, "big/model@1")
+
+
+def test_a_skill_asked_about_several_times_keeps_what_is_said_more_often() -> None:
+    made = Decomposition("Calculus", 8, 64, queries=3)
+    assert [question.nth for question in made.questions()] == [0, 1, 2]
+    for names in (["Limit", "Slope"], ["Limit", "Slope"], ["Slope"]):
+        made.accept(answer("calculus", *names))
+    made.accept(answer("limit", "Slope"))
+    made.give_up("limit")
+    made.give_up("limit")
+    for _ in range(3):
+        made.accept(answer("slope", "Limit"))
+
+    graph = made.graph()
+    assert {(edge.prerequisite, edge.skill): edge.proposals for edge in graph.edges} == {
+        ("limit", "calculus"): 2,
+        ("slope", "calculus"): 3,
+        ("limit", "slope"): 3,
+    }
+    assert made.faults == ["limit: 1 closing a cycle (Slope)"]
+
+
+def test_questions_are_handed_out_once() -> None:
+    made = Decomposition("Calculus", 8, 64)
+    assert [question.brief.id for question in made.questions()] == ["calculus"]
+    assert made.questions() == []
+    made.accept(answer("calculus", "Limit", "Slope"))
+    assert [question.brief.id for question in made.questions()] == ["limit", "slope"]
+
+
+def test_nearly_equal_names_become_one_skill_where_that_is_wanted() -> None:
+    made = Decomposition("Calculus", 8, 64, similar=SimilarSpelling(0.9))
+    made.accept(answer("calculus", "Antidifferentiation", "Antidiferentiation", "Microeconomics", "Macroeconomics"))
+
+    assert {skill.id for skill in made.graph().skills} == {
+        "calculus",
+        "antidifferentiation",
+        "microeconomics",
+        "macroeconomics",
+    }
+    assert made._faults == ["calculus: 1 merged, similar to known skills (Antidiferentiation = antidifferentiation)"]
+
+
+def test_a_syllabus_goes_in_first_and_wins_where_the_teacher_contradicts_it() -> None:
+    made = Decomposition("Calculus", 8, 64)
+    syllabus = build(
+        "calculus",
+        [Skill(id=name, name=name, source="syllabus") for name in ("calculus", "limit", "number")],
+        [Edge(prerequisite=a, skill=b, source="syllabus") for a, b in (("limit", "calculus"), ("number", "limit"))],
+    )
+    made.start_from(syllabus, ask=True)
+    assert {brief.id for brief in made.pending()} == {"calculus", "limit", "number"}
+    made.accept(answer("calculus", "Limits", "Slope"))
+    made.accept(answer("limit"))
+    made.accept(answer("number", "Limit"))
+    made.accept(answer("slope", "Number"))
+
+    graph = made.graph()
+    assert pairs(graph) == {("limit", "calculus"), ("slope", "calculus"), ("number", "limit"), ("number", "slope")}
+    sources = {(edge.prerequisite, edge.skill): (edge.source, edge.proposals) for edge in graph.edges}
+    assert sources["limit", "calculus"] == ("syllabus", 2)
+    assert made.faults[-1] == "number: 1 closing a cycle (limit)"
+
+
+def test_below_a_file_only_what_has_no_prerequisites_is_asked_about() -> None:
+    made = Decomposition("Calculus", 8, 64)
+    made.start_from(a_graph("limit>calculus", "number>limit", "slope>calculus"), ask=False)
+
+    assert [brief.id for brief in made.pending()] == ["slope", "number"]
+    made.give_up("slope")
+    made.accept(answer("number", "Counting"))
+    made.give_up("counting")
+    assert ("counting", "number") in pairs(made.graph())
+
+
+def test_a_skill_whose_edges_are_all_contradicted_stays_below_the_target() -> None:
+    made = Decomposition("Calculus", 8, 64, queries=2)
+    for _ in range(2):
+        made.accept(answer("calculus", "b"))
+    made.accept(answer("b", "a"))
+    made.give_up("b")
+    for _ in range(2):
+        made.accept(answer("a", "b"))
+
+    assert pairs(made.graph()) == {("b", "calculus"), ("b", "a"), ("a", "calculus")}
+    assert made.faults[-1] == "a: nothing needs it without dropped edges, so it is put below the target"
+
+
+@settings(deadline=None)
+@given(answers=teachers, seed=st.integers(), queries=st.integers(1, 3), start=graphs())
+def test_with_a_syllabus_and_several_questions_the_graph_is_sound_too(answers, seed, queries, start) -> None:
+    rng = random.Random(seed)
+    made = Decomposition(start.target, 5, 12, queries=queries, similar=SimilarSpelling(0.8))
+    made.start_from(start, ask=rng.random() < 0.5)
+    for _ in range(200):
+        if made.done:
+            break
+        skill = rng.choice(made.pending()).id
+        found = rng.choice(answers)
+        made.give_up(skill) if found is None else made.accept(answer(skill, *found))
+    assert made.done
+    assert len(made.graph().skills) <= 12
+    assert [fault for fault in check(made.graph()) if "spellings" not in fault and "no name" not in fault] == []

@@ -190,10 +190,20 @@ def test_node_link_carries_level_provenance_and_the_callers_fields() -> None:
         "level": 1,
         "source": "teacher",
         "found_from": None,
+        "request": None,
+        "generator": "",
+        "proposals": 1,
         "accuracy": 0.75,
         "exercises": 12,
     }
-    assert {"source": "limit", "target": "calculus", "found_by": "teacher"} in data["edges"]
+    assert {
+        "source": "limit",
+        "target": "calculus",
+        "found_by": "teacher",
+        "request": None,
+        "generator": "",
+        "proposals": 1,
+    } in data["edges"]
     assert data["graph"] == {"target": "calculus"}
     assert from_node_link(data) == CALCULUS
     assert extra_fields(data) == {"limit": {"accuracy": 0.75, "exercises": 12}}

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dsa_ray.skills import names
 from dsa_ray.skills.names import MAX_ID, MAX_NAME, match_key, normalise, tidy
 
 
@@ -123,3 +124,8 @@ def test_display_names_keep_the_words_and_lose_the_list() -> None:
     assert tidy(" 3. **Chain\n rule** ") == "Chain rule"
     assert tidy("-1 as an exponent") == "-1 as an exponent"
     assert tidy("x" * 500) == "x" * (MAX_NAME - 1) + "…"
+
+
+@given(st.from_regex(r"[A-Za-z][A-Za-z0-9 -]{0,90}", fullmatch=True))
+def test_the_quick_way_for_plain_names_gives_the_same_id(name: str) -> None:
+    assert names._plain_slug(name) == names._slug(name)

@@ -6,19 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.records import Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import LIST_KINDS, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
 from dsa_ray.storage import texts
 from dsa_ray.storage.journal import JournalError, SegmentWriter
 from dsa_ray.storage.texts import TextStore, written_from_row, written_row
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 names = st.text(max_size=8)
-items = {
-    Kind.PREREQUISITES: st.builds(
-        Prerequisites, skill=names, names=st.lists(st.tuples(names, names), max_size=3).map(tuple)
-    ),
-    Kind.TEXTBOOK: st.builds(Textbook, skill=names, text=st.text()),
-}
+lists = st.builds(Prerequisites, skill=names, names=st.lists(st.tuples(names, names), max_size=3).map(tuple))
+pages = st.builds(Textbook, skill=names, text=st.text())
+items = {**dict.fromkeys(LIST_KINDS, lists), Kind.TEXTBOOK: pages, Kind.SYLLABUS: pages}
 exercises = st.builds(
     Exercise, skills=st.lists(names, max_size=3).map(tuple), question=st.text(), solution=st.text(), answer=st.text()
 )
@@ -30,6 +27,7 @@ def written_items(draw: st.DrawFn) -> Written:
     request = ExerciseRequest(
         id=draw(int64),
         kind=kind,
+        concepts=draw(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=2).map(tuple)),
         skills=draw(st.lists(names, max_size=3).map(tuple)),
         difficulty=draw(st.integers(1, 5)),
         parents=draw(st.lists(int64, max_size=2).map(tuple)),

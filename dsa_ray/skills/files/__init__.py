@@ -1,0 +1,1 @@
+"""Skill graphs in files of several formats, all of them untrusted: read within bounds, never executed."""
