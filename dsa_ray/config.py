@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from dsa_ray.sections import ChecksConfig, Positive, Section, Share
 
 
 class ConfigError(Exception):
     """A broken configuration: one clear line, exit code 2."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RunConfig(Section):
@@ -106,6 +101,9 @@ class GenerateConfig(Section):
     """A request that a replica holds longer is given to another."""
     max_question_tokens: Positive = 384
     """A longer exercise (question and solution, student tokens) is rejected as too_long."""
+    checks: ChecksConfig = ChecksConfig()
+    decontaminate: tuple[str, ...] = ()
+    """Evaluation sets (JSONL files with a `question` per line; paths or URIs) whose questions must not be written."""
 
 
 class TrainConfig(Section):
@@ -362,7 +360,13 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
 
     model: type[BaseModel] = Config
     for part in loc[:-1]:
-        model = model.model_fields[str(part)].annotation  # type: ignore[assignment]
+        if isinstance(part, str):
+            model = _section(model.model_fields[part].annotation)
     known = sorted(model.model_fields)
     close = get_close_matches(str(loc[-1]), known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+
+
+def _section(annotation: Any) -> type[BaseModel]:
+    """The section that a field holds, alone or in a tuple."""
+    return next((part for part in get_args(annotation) if isinstance(part, type)), annotation)

@@ -42,6 +42,9 @@ def check_models(config: Config) -> None:
     exam = config.evaluate.exam
     if exam != "embedded" and not Path(exam).expanduser().is_file():
         raise ConfigError(f"evaluate.exam: there is no file {exam}; give a JSONL file, or `embedded`")
+    for path in config.generate.decontaminate:
+        if "://" not in path and not Path(path).is_file():
+            raise ConfigError(f"generate.decontaminate: there is no file {path}; give JSONL files with a `question`")
 
 
 def check_engines(config: Config, find: Callable[[str], object] = find_spec) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dsa_ray"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"records", "config"}
+BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
 DRIVER = {"ring", "outcome", "watchdog", "screen", "live"}

@@ -120,7 +120,8 @@ class Supply:
                 continue
             request, final = outcome
             self.rejected[row["reason"]] += 1
-            self._emit({"event": "reject", "id": request.id, "final": final, "reason": row["reason"]})
+            told = {"final": final, "reason": row["reason"], "detail": row.get("detail", "")}
+            self._emit({"event": "reject", "id": request.id, **told})
             if final and request.kind is Kind.PREREQUISITES:
                 self._decomposition.give_up(request.skills[0])
                 self._ask_prerequisites()
