@@ -34,13 +34,14 @@ def main() -> int:
     train = [row["question"] for row in _gsm8k.read(parsed.data, "train")]
     index = EvaluationIndex(EvaluationQuestion(text, "test", line) for line, text in enumerate(test, start=1))
     planted = test[:300] if parsed.quick else test
-    recall = {name: _recall(index, planted, form) for name, form in forms(test + train).items()}
+    measured = {name: _recall(index, planted, form) for name, form in forms(test + train).items()}
+    recall = {name: share for name, (share, _) in measured.items()}
     began = time.perf_counter()
     alarms = [match for text in train if (match := index.find(text)) is not None]
     per_s = len(train) / (time.perf_counter() - began)
     rate = len(alarms) / len(train)
-    for name, share in recall.items():
-        print(f"  {name:<10} recall {share:7.2%} of {len(planted)}")
+    for name, (share, count) in measured.items():
+        print(f"  {name:<10} recall {share:7.2%} of {count}")
     print(f"  {'train':<10} alarms {rate:7.3%} of {len(train)}; {per_s:,.0f} checks/s")
     for match in alarms:
         print(f"    {match}"[:150])
@@ -49,10 +50,12 @@ def main() -> int:
     return finish("decontaminate", {"recall": recall, "alarms": len(alarms), "checks_per_s": round(per_s)}, bars)
 
 
-def _recall(index: EvaluationIndex, planted: Sequence[str], form: Callable[[str, Random], str]) -> float:
-    """The share of planted items that are found, and found as themselves or as one of equal wording."""
+def _recall(index: EvaluationIndex, planted: Sequence[str], form: Callable[[str, Random], str]) -> tuple[float, int]:
+    """The share of planted items that are found, and of how many. An item without a name cannot have it changed."""
     rng = Random(0)
-    return sum(index.find(form(text, rng)) is not None for text in planted) / len(planted)
+    texts = [(text, form(text, rng)) for text in planted]
+    kept = [new for old, new in texts if new != old] or [new for _, new in texts]
+    return sum(index.find(text) is not None for text in kept) / len(kept), len(kept)
 
 
 def forms(texts: Sequence[str]) -> dict[str, Callable[[str, Random], str]]:
