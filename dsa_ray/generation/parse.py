@@ -1,8 +1,9 @@
 """From a teacher's raw text to a record: untrusted input, so every failure is a `ParseFailure`, never a crash.
 
 An answer is one JSON object. It may stand in a code fence or in prose; control characters, LaTeX backslashes that
-were not escaped, a list where a text is expected, and a bare number as the answer are put right. A key that occurs
-twice is not: which of the two was meant cannot be known.
+were not escaped, a superfluous comma, a missing bracket at the end (`generation.repair`), a list where a text is
+expected, and a bare number as the answer are put right. A key that occurs twice is not: which of the two was meant
+cannot be known.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from dsa_ray.generation.repair import repaired
 from dsa_ray.generation.schemas import FIELDS, MAX_DESCRIPTION, MAX_NAME, MAX_PREREQUISITES
 from dsa_ray.records import EXERCISE_KINDS, Completion, Exercise, Kind, Prerequisites, Textbook
 
@@ -65,7 +67,7 @@ def find_object(text: str, *keys: str) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise ParseFailure("length", f"{len(text)} characters, at most {MAX_CHARACTERS}")
     found: dict[str, Any] | None = None
-    for version in (text, _with_backslashes(text)) if "\\" in text else (text,):
+    for version in _versions(text):
         for candidate in _objects(version):
             if all(key in candidate for key in keys):
                 return candidate
@@ -97,12 +99,11 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         yield value
 
 
-_STRAY_BACKSLASH = re.compile(r'(\\\\)|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
-
-
-def _with_backslashes(text: str) -> str:
-    """The text with those backslashes doubled that begin no JSON escape, such as LaTeX's."""
-    return _STRAY_BACKSLASH.sub(r"\\\\", text)
+def _versions(text: str) -> Iterator[str]:
+    """The text as it is, then as repaired."""
+    yield text
+    for _, version in repaired(text):
+        yield version
 
 
 def _decode(text: str, at: int) -> tuple[dict[str, Any], int] | None:
