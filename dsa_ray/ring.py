@@ -189,7 +189,9 @@ class Ring:
             patience_s=config.watch.engine_start_s,
         )
         names = [self._name(f"teacher-{index}") for index in range(placement["teacher"].count)]
-        examiner = functools.partial(make_examiner, config, self._student_model, self._held_out)
+        examiner = functools.partial(
+            make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
+        )
         recorder = RecorderActor.options(
             name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
         ).remote(self._run.journal, self._name("curator"), names, examiner, stream, config.watch.stall_s)

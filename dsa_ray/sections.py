@@ -32,3 +32,13 @@ class ChecksConfig(Section):
     """From this similarity of 5-grams on, a question counts as one of an evaluation set."""
     duplicate: bool = True
     """No two items have the same words."""
+    near_duplicate: Share = 0.0
+    """From this similarity of word trigrams on, an item is a near-duplicate of any other; 0 leaves the check out."""
+    near_duplicate_in_skill: Share = 0.0
+    """The same among items that share a skill, where less similarity may be too much; 0 leaves it out."""
+    near_duplicate_items: Positive = 50_000
+    """So many items are remembered for it, about 4 KB each; beyond them the oldest is forgotten."""
+    mathematics: bool = False
+    """Equations between numbers in a solution hold, and a final answer that it names is the item's answer."""
+    user: tuple[str, ...] = ()
+    """Your own checks, `package.module:function`: takes a `Textbook` or `Exercise`, returns what is wrong or None."""

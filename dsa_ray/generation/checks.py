@@ -7,17 +7,23 @@ is no item: the engine's own word, the schema, and the length of a training row.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from dsa_ray.config import Config
+from dsa_ray.config import Config, ConfigError
 from dsa_ray.generation import text_checks
 from dsa_ray.generation.answer_text import normalise
+from dsa_ray.generation.answers import AnswerChecker, final_answer
 from dsa_ray.generation.decontamination import EvaluationIndex, load_questions
+from dsa_ray.generation.mathematics import wrong_equation
+from dsa_ray.generation.near_duplicates import NearDuplicates
 from dsa_ray.generation.parse import ParseFailure, clean, parse
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import SpanIndex, content_hash, hash64
 from dsa_ray.records import Completion, Exercise, Prerequisites, Rejection, Textbook, Written
+from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.texts import STREAM, written_from_row
 
 REASONS = (
     "engine",
@@ -29,7 +35,10 @@ REASONS = (
     "refusal",
     "contaminated",
     "too_long",
+    "mathematics",
+    "user",
     "duplicate",
+    "near_duplicate",
 )
 """Every reason of a rejection, in the order of the checks."""
 
@@ -75,6 +84,10 @@ class Examiner:
         questions = [question for path in config.generate.decontaminate for question in load_questions(path)]
         self._evaluation = EvaluationIndex(questions, config.generate.checks.contamination_jaccard)
         self._seen: dict[int, int] = dict.fromkeys(known_hashes, -1)
+        on = config.generate.checks
+        near = on.near_duplicate, on.near_duplicate_in_skill
+        self._near = NearDuplicates(*near, on.near_duplicate_items) if any(near) else None
+        self._answers = AnswerChecker(config.evaluate.answer_timeout_s)
         self._checks = self._chosen()
 
     def examine(self, completion: Completion) -> Written | Rejection:
@@ -91,11 +104,31 @@ class Examiner:
         texts = text_checks.texts_of(item)
         return self._examine_item(Candidate(completion, item, texts, *self._tokens(item), content_hash(texts[0])))
 
+    @property
+    def needs_texts(self) -> bool:
+        """Whether `remember` has to be told of what was accepted before, not of hashes alone."""
+        return self._near is not None
+
+    def remember(self, written: Written) -> None:
+        """Take over an item that was accepted before this examiner was made, oldest first."""
+        if isinstance(written.item, Prerequisites):
+            return
+        self._seen.setdefault(written.content_hash, written.request.id)
+        if self._near is not None:
+            self._near.remember(written.request.id, text_checks.texts_of(written.item)[0], written.request.skills)
+
+    def close(self) -> None:
+        """End the process that compares answers, if there is one."""
+        self._answers.close()
+
     def _examine_item(self, candidate: Candidate) -> Written | Rejection:
         for name, check in self._checks:
             if (detail := check(candidate)) is not None:
-                return _rejection(candidate.completion, name, detail)
-        self._seen.setdefault(candidate.content_hash, candidate.completion.request.id)
+                return _rejection(candidate.completion, name.partition(":")[0], detail)
+        request = candidate.completion.request
+        self._seen.setdefault(candidate.content_hash, request.id)
+        if self._near is not None:
+            self._near.remember(request.id, candidate.texts[0], request.skills)
         passed = ["schema", *(name for name, _ in self._checks)]
         written = _written(candidate.completion, candidate.item, candidate.content_hash, passed)
         return replace(written, input_ids=candidate.input_ids, prompt_tokens=candidate.prompt_tokens)
@@ -109,7 +142,10 @@ class Examiner:
             ("refusal", lambda candidate: text_checks.refusal(candidate.texts), on.refusal),
             ("contaminated", self._contaminated, on.contaminated),
             ("too_long", self._too_long, True),
+            ("mathematics", self._mathematics, on.mathematics),
+            *((f"user:{path}", _user_check(path), True) for path in on.user),
             ("duplicate", self._duplicate, on.duplicate),
+            ("near_duplicate", self._near_duplicate, self._near is not None),
         ]
         return [(name, check) for name, check, wanted in checks if wanted]
 
@@ -128,6 +164,23 @@ class Examiner:
             return f"{len(candidate.input_ids)} tokens, at most {most}"
         return None
 
+    def _mathematics(self, candidate: Candidate) -> str | None:
+        if not isinstance(candidate.item, Exercise):
+            return None
+        wrong = wrong_equation(candidate.item.solution)
+        if wrong is not None:
+            return f"{wrong} does not hold"
+        own = final_answer(candidate.item.solution)
+        if own is not None and not self._answers.same(own, candidate.item.answer):
+            return f"the solution comes to {own!r}, the answer is {candidate.item.answer!r}"
+        return None
+
+    def _near_duplicate(self, candidate: Candidate) -> str | None:
+        assert self._near is not None
+        request = candidate.completion.request
+        twin = self._near.find(request.id, candidate.texts[0], request.skills)
+        return None if twin is None else f"{twin.similarity:.2f} like item {twin.id}"
+
     def _duplicate(self, candidate: Candidate) -> str | None:
         twin = self._seen.get(candidate.content_hash)
         return None if twin in (None, candidate.completion.request.id) else f"same text as item {twin}"
@@ -145,6 +198,28 @@ def _ended_well(completion: Completion) -> tuple[str, str] | None:
     if completion.finish_reason == "length":
         return "truncated", f"cut off after {completion.output_tokens} tokens"
     return None
+
+
+def _user_check(path: str) -> Check:
+    """A user's own check; what it raises on an item rejects the item, with the error for people."""
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"generate.checks.user: {path!r} cannot be imported ({error}); write package.module:function"
+        ) from None
+    if not callable(function):
+        raise ConfigError(f"generate.checks.user: {path!r} is no function; write package.module:function")
+
+    def check(candidate: Candidate) -> str | None:
+        try:
+            detail = function(candidate.item)
+        except Exception as error:
+            return f"{path} raised {type(error).__name__}: {error}"
+        return None if detail is None else f"{path}: {detail}"
+
+    return check
 
 
 def _language(candidate: Candidate) -> str | None:
@@ -173,6 +248,21 @@ def _rejection(completion: Completion, reason: str, detail: str) -> Rejection:
     return Rejection(request=completion.request, reason=reason, detail=short)
 
 
-def make_examiner(config: Config, student: str, held_out: Sequence[str], known: Iterable[int] = ()) -> Examiner:
-    """An examiner with the tokenizer of the model at `student`; `known` are hashes of what is written already."""
-    return Examiner(config, StudentTokenizer(student), held_out, known)
+def make_examiner(
+    config: Config, student: str, held_out: Sequence[str], known: Iterable[int] = (), journal: str | None = None
+) -> Examiner:
+    """An examiner with the tokenizer of the model at `student`, inside the process that will use it.
+
+    Args:
+        config: of the run.
+        student: the student's model, with `embedded:...` resolved.
+        held_out: exam questions.
+        known: content hashes of what is written already.
+        journal: the run's journal, from which near-duplicates of what is written already are told.
+    """
+    examiner = Examiner(config, StudentTokenizer(student), held_out, known)
+    if journal is not None and examiner.needs_texts:
+        for _, rows in iter_segments(journal, STREAM):
+            for row in rows:
+                examiner.remember(written_from_row(row))
+    return examiner

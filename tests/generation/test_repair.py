@@ -45,9 +45,9 @@ def test_a_list_that_does_not_close_is_closed_with_its_object() -> None:
 
 
 def test_latex_with_single_backslashes_keeps_its_commands() -> None:
-    text = r'{"question": "What is \frac{1}{2} + \sqrt{4}, \times 2?", "solution": "\alpha\beta", "answer": "\frac{9}{2}",}'
+    text = r'{"question": "\frac{1}{2} + \sqrt{4}, \times 2?", "solution": "\alpha\beta", "answer": "\frac{9}{2}",}'
     item = parse(make_completion(text))
-    assert item.question == r"What is \frac{1}{2} + \sqrt{4}, \times 2?"
+    assert item.question == r"\frac{1}{2} + \sqrt{4}, \times 2?"
     assert item.answer == r"\frac{9}{2}"
 
 
