@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from dsa_ray.sections import ChecksConfig, Positive, Section, Share
+from dsa_ray.sections import BudgetConfig, ChecksConfig, Positive, Section, SeedConfig, Share
 
 
 class ConfigError(Exception):
@@ -104,6 +104,13 @@ class GenerateConfig(Section):
     checks: ChecksConfig = ChecksConfig()
     decontaminate: tuple[str, ...] = ()
     """Evaluation sets (JSONL files with a `question` per line; paths or URIs) whose questions must not be written."""
+    budget: BudgetConfig = BudgetConfig()
+    prompts: str | None = None
+    """Folder of your own prompt templates (`exercise.j2`, ...); those that it lacks are the built-in ones."""
+    seeds: tuple[SeedConfig, ...] = ()
+    """Exercises of your own that are there from the start."""
+    seed_variants: int = Field(default=0, ge=0)
+    """Variants that a teacher writes of each of them."""
 
 
 class TrainConfig(Section):
@@ -237,6 +244,12 @@ def _check_teacher(config: Config) -> None:
         raise ValueError("teacher.base_url: an openai teacher needs its endpoint; set teacher.base_url=http://...")
     if teacher.kind == "python" and not teacher.factory:
         raise ValueError("teacher.factory: a python teacher needs it; set teacher.factory=package.module:callable")
+    budget = config.generate.budget
+    if budget.money is not None and not (budget.input_price or budget.output_price):
+        raise ValueError(
+            "generate.budget.money: without a price it would never bind; set generate.budget.input_price and "
+            "generate.budget.output_price, per million tokens"
+        )
     if config.generate.in_flight > config.generate.slots:
         raise ValueError(
             f"generate.slots: {config.generate.slots} is less than generate.in_flight {config.generate.in_flight}, "

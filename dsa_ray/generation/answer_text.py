@@ -129,6 +129,17 @@ def number(text: str) -> Fraction | None:
     return None
 
 
+def canonical(answer: str) -> str:
+    """What equal answers have in common, as far as text tells: the exact number, else the normalised text.
+
+    Example:
+        canonical("$1,200.50") == canonical("1.2005e3") == "2401/2"
+    """
+    text = normalise(answer)
+    value = number(text)
+    return text if value is None else str(value)
+
+
 def split(text: str, separators: str) -> list[str]:
     """The parts of a text between separators that no bracket encloses; empty ones are left out."""
     parts, depth, start = [], 0, 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.generation import text_checks
-from dsa_ray.generation.answer_text import normalise
+from dsa_ray.generation.answer_text import canonical
 from dsa_ray.generation.answers import AnswerChecker, final_answer
 from dsa_ray.generation.decontamination import EvaluationIndex, load_questions
 from dsa_ray.generation.mathematics import wrong_equation
@@ -21,7 +21,18 @@ from dsa_ray.generation.near_duplicates import NearDuplicates
 from dsa_ray.generation.parse import ParseFailure, clean, parse
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import SpanIndex, content_hash, hash64
-from dsa_ray.records import Completion, Exercise, Prerequisites, Rejection, Textbook, Written
+from dsa_ray.records import (
+    Completion,
+    Critique,
+    Exercise,
+    ExerciseRequest,
+    Item,
+    Kind,
+    Prerequisites,
+    Rejection,
+    Textbook,
+    Written,
+)
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.texts import STREAM, written_from_row
 
@@ -101,6 +112,8 @@ class Examiner:
             return _rejection(completion, failure.reason, failure.detail)
         if isinstance(item, Prerequisites):
             return _written(completion, item, content_hash(" ".join(name for name, _ in item.names)), ["schema"])
+        if isinstance(item, Critique):
+            return _written(completion, item, content_hash(item.critique), ["schema"])
         texts = text_checks.texts_of(item)
         return self._examine_item(Candidate(completion, item, texts, *self._tokens(item), content_hash(texts[0])))
 
@@ -111,27 +124,35 @@ class Examiner:
 
     def remember(self, written: Written) -> None:
         """Take over an item that was accepted before this examiner was made, oldest first."""
-        if isinstance(written.item, Prerequisites):
-            return
-        self._seen.setdefault(written.content_hash, written.request.id)
-        if self._near is not None:
-            self._near.remember(written.request.id, text_checks.texts_of(written.item)[0], written.request.skills)
+        if isinstance(written.item, Textbook | Exercise):
+            self._take(written.request, written.content_hash, text_checks.texts_of(written.item)[0])
 
     def close(self) -> None:
         """End the process that compares answers, if there is one."""
         self._answers.close()
 
     def _examine_item(self, candidate: Candidate) -> Written | Rejection:
-        for name, check in self._checks:
+        checks = self._checks_of(candidate.completion.request.kind)
+        for name, check in checks:
             if (detail := check(candidate)) is not None:
                 return _rejection(candidate.completion, name.partition(":")[0], detail)
-        request = candidate.completion.request
-        self._seen.setdefault(candidate.content_hash, request.id)
-        if self._near is not None:
-            self._near.remember(request.id, candidate.texts[0], request.skills)
-        passed = ["schema", *(name for name, _ in self._checks)]
+        self._take(candidate.completion.request, candidate.content_hash, candidate.texts[0])
+        passed = ["schema", *(name for name, _ in checks)]
         written = _written(candidate.completion, candidate.item, candidate.content_hash, passed)
         return replace(written, input_ids=candidate.input_ids, prompt_tokens=candidate.prompt_tokens)
+
+    def _take(self, request: ExerciseRequest, digest: int, text: str) -> None:
+        """Remember an accepted item. An answer repeats its question: it is nobody's twin."""
+        if request.kind is Kind.ANSWER:
+            return
+        self._seen.setdefault(digest, request.id)
+        if self._near is not None:
+            self._near.remember(request.id, text, request.skills)
+
+    def _checks_of(self, kind: Kind) -> list[tuple[str, Check]]:
+        if kind is Kind.ANSWER:
+            return [(name, check) for name, check in self._checks if name not in ("duplicate", "near_duplicate")]
+        return self._checks
 
     def _chosen(self) -> list[tuple[str, Check]]:
         """The checks that the configuration leaves on, in their order."""
@@ -226,9 +247,7 @@ def _language(candidate: Candidate) -> str | None:
     return text_checks.wrong_language(candidate.completion.request.skills, candidate.texts)
 
 
-def _written(
-    completion: Completion, item: Prerequisites | Textbook | Exercise, digest: int, passed: Sequence[str]
-) -> Written:
+def _written(completion: Completion, item: Item, digest: int, passed: Sequence[str]) -> Written:
     return Written(
         request=completion.request,
         item=item,
@@ -236,16 +255,24 @@ def _written(
         generator_version=completion.generator_version,
         prompt_version=completion.prompt_version,
         content_hash=digest,
-        answer_hash=hash64(normalise(item.answer)) if isinstance(item, Exercise) else 0,
+        answer_hash=hash64(canonical(item.answer)) if isinstance(item, Exercise) else 0,
         checks=tuple((name, "ok") for name in ("engine", "truncated", *passed)),
         output_tokens=completion.output_tokens,
         seconds=completion.seconds,
+        input_tokens=completion.input_tokens,
     )
 
 
 def _rejection(completion: Completion, reason: str, detail: str) -> Rejection:
     short = " ".join(clean(detail[:1000]).split())[:200]
-    return Rejection(request=completion.request, reason=reason, detail=short)
+    return Rejection(
+        request=completion.request,
+        reason=reason,
+        detail=short,
+        output_tokens=completion.output_tokens,
+        input_tokens=completion.input_tokens,
+        seconds=completion.seconds,
+    )
 
 
 def make_examiner(

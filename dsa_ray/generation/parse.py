@@ -15,15 +15,17 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from dsa_ray.generation.repair import repaired
-from dsa_ray.generation.schemas import FIELDS, MAX_DESCRIPTION, MAX_NAME, MAX_PREREQUISITES
-from dsa_ray.records import EXERCISE_KINDS, Completion, Exercise, Kind, Prerequisites, Textbook
+from dsa_ray.generation.schemas import FIELDS, MAX_DESCRIPTION, MAX_NAME, MAX_PREREQUISITES, SCORES
+from dsa_ray.records import EXERCISE_KINDS, Completion, Critique, Exercise, Item, Kind, Prerequisites, Textbook
 
 MAX_CHARACTERS = 200_000
 """A longer answer is not looked at."""
 MAX_CANDIDATES = 32
 """Opening brackets that are tried before the answer counts as without JSON."""
 
-PLACEHOLDERS = frozenset({"the question", "the steps", "the final result", "the whole page", "name of a skill"})
+PLACEHOLDERS = frozenset(
+    {"the question", "the steps", "the final result", "the whole page", "name of a skill", "what is wrong"}
+)
 """What the prompts' examples say: a model that copies it has written nothing."""
 
 
@@ -36,7 +38,7 @@ class ParseFailure(Exception):
         self.detail = detail[:200]
 
 
-def parse(completion: Completion) -> Prerequisites | Textbook | Exercise:
+def parse(completion: Completion) -> Item:
     """The record that a completion holds.
 
     Raises:
@@ -49,10 +51,14 @@ def parse(completion: Completion) -> Prerequisites | Textbook | Exercise:
     if request.kind is Kind.TEXTBOOK:
         data = find_object(completion.text, "text")
         return Textbook(skill=request.skills[0], text=_field(data, "text", request.kind))
-    data = find_object(completion.text, "question", "solution", "answer")
+    if request.kind is Kind.CRITIQUE:
+        data = find_object(completion.text, "critique", "score")
+        return Critique(critique=_field(data, "critique", request.kind), score=_score(data["score"]))
+    answers = request.kind is Kind.ANSWER
+    data = find_object(completion.text, *(() if answers else ("question",)), "solution", "answer")
     return Exercise(
         skills=request.skills,
-        question=_field(data, "question", request.kind),
+        question=completion.question if answers else _field(data, "question", request.kind),
         solution=_solution(_field(data, "solution", request.kind)),
         answer=_answer(_field(data, "answer", request.kind)),
     )
@@ -196,6 +202,13 @@ def _answer(text: str) -> str:
     if not text:
         raise ParseFailure("empty", "answer is empty")
     return text
+
+
+def _score(value: Any) -> int:
+    """Digits are compared as text: no number of any length is made of them."""
+    if not isinstance(value, str) or value.strip() not in map(str, SCORES):
+        raise ParseFailure("schema", f"score is not one of {SCORES[0]} to {SCORES[-1]}")
+    return int(value)
 
 
 def _names(value: Any) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,14 @@ from dsa_ray.records import Assignment, Exercise, Kind, SkillBrief, Written
 
 TEMPLATES = Path(__file__).parent / "templates"
 DIFFICULTIES = ("very easy", "easy", "medium", "hard", "very hard")
-PARENTS = {Kind.VARIANT: 1, Kind.COMPOSED: 2, Kind.HARDER: 1}
+PARENTS = {
+    Kind.VARIANT: 1,
+    Kind.COMPOSED: 2,
+    Kind.HARDER: 1,
+    Kind.EASIER: 1,
+    Kind.ANSWER: 1,
+    Kind.CRITIQUE: 1,
+}
 
 
 class PromptError(Exception):
@@ -45,6 +52,8 @@ class Prompt:
     """Template name and the first 8 hex digits of its content's hash."""
     max_tokens_kind: str
     """`textbook` or `other`: which bound of the configuration holds for the answer."""
+    question: str = ""
+    """Where an answer is asked for: the question."""
 
 
 def render(assignment: Assignment, parents: Sequence[Written], templates: str | None = None) -> Prompt:
@@ -70,6 +79,7 @@ def render(assignment: Assignment, parents: Sequence[Written], templates: str | 
         schema=schema(kind),
         version=version,
         max_tokens_kind="textbook" if kind is Kind.TEXTBOOK else "other",
+        question=values["parents"][0]["question"] if kind is Kind.ANSWER else "",
     )
 
 

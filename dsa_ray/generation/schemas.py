@@ -7,6 +7,7 @@ a vocabulary of 50,000), and `max_tokens` ends an endless string anyway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dsa_ray.records import Kind
@@ -18,11 +19,15 @@ MAX_TEXT = 12_000
 MAX_QUESTION = 2_000
 MAX_SOLUTION = 4_000
 MAX_ANSWER = 200
+MAX_CRITIQUE = 2_000
 """Longest strings, in characters."""
+SCORES = (1, 2, 3, 4, 5)
 
 FIELDS = {
     Kind.TEXTBOOK: {"text": MAX_TEXT},
     Kind.EXERCISE: {"question": MAX_QUESTION, "solution": MAX_SOLUTION, "answer": MAX_ANSWER},
+    Kind.ANSWER: {"solution": MAX_SOLUTION, "answer": MAX_ANSWER},
+    Kind.CRITIQUE: {"critique": MAX_CRITIQUE},
 }
 """String fields and their bounds; all exercise kinds have those of `Kind.EXERCISE`."""
 
@@ -32,13 +37,14 @@ def schema(kind: Kind) -> dict[str, Any]:
     if kind is Kind.PREREQUISITES:
         item = _object({"name": {"type": "string"}, "description": {"type": "string"}})
         return _object({"prerequisites": {"type": "array", "items": item, "maxItems": MAX_PREREQUISITES}})
-    return _object({name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])})
+    strings = {name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])}
+    return _object(strings | ({"score": {"type": "integer", "enum": list(SCORES)}} if kind is Kind.CRITIQUE else {}))
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": properties,
+        "properties": dict(properties),
         "required": list(properties),
         "additionalProperties": False,
     }

@@ -11,7 +11,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dsa_ray.records import Exercise, Textbook, Written
+from dsa_ray.records import Exercise, Kind, Textbook, Written
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, written_from_row
@@ -96,6 +96,8 @@ def _rows(
     for _, rows in iter_segments(run.journal, STREAM):
         for row in rows:
             written = written_from_row(row)
+            if written.request.kind is Kind.ANSWER:
+                continue
             if isinstance(written.item, kind) and written.request.id not in seen:
                 seen.add(written.request.id)
                 yield {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from dsa_ray.records import Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import Critique, Exercise, ExerciseRequest, Item, Kind, Prerequisites, Textbook, TextRef, Written
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import JournalError, read_lines, segment_name
 
@@ -45,6 +45,7 @@ def written_row(written: Written) -> dict[str, Any]:
         "checks": [list(check) for check in written.checks],
         "output_tokens": written.output_tokens,
         "seconds": written.seconds,
+        "input_tokens": written.input_tokens,
     }
 
 
@@ -63,6 +64,7 @@ def written_from_row(row: dict[str, Any]) -> Written:
         checks=tuple((name, result) for name, result in row["checks"]),
         output_tokens=row["output_tokens"],
         seconds=row["seconds"],
+        input_tokens=row.get("input_tokens", 0),
     )
 
 
@@ -85,9 +87,13 @@ def numbers(written: Written, row: int) -> dict[str, Any]:
         "answer_hash": written.answer_hash,
         "row": row,
         "output_tokens": written.output_tokens,
+        "input_tokens": written.input_tokens,
+        "seconds": written.seconds,
     }
     if isinstance(written.item, Prerequisites):
         told["prerequisites"] = [list(pair) for pair in written.item.names]
+    if isinstance(written.item, Critique):
+        told["score"] = written.item.score
     return told
 
 
@@ -131,10 +137,13 @@ class TextStore:
 
 
 def _item_type(kind: Kind) -> type:
-    return {Kind.PREREQUISITES: Prerequisites, Kind.TEXTBOOK: Textbook}.get(kind, Exercise)
+    types = {Kind.PREREQUISITES: Prerequisites, Kind.TEXTBOOK: Textbook, Kind.CRITIQUE: Critique}
+    return types.get(kind, Exercise)
 
 
-def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
+def _item_row(item: Item) -> dict[str, Any]:
+    if isinstance(item, Critique):
+        return {"critique": item.critique, "score": item.score}
     if isinstance(item, Prerequisites):
         return {"skill": item.skill, "names": [list(pair) for pair in item.names]}
     if isinstance(item, Textbook):
@@ -147,7 +156,9 @@ def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
     }
 
 
-def _item(kind: Kind, row: dict[str, Any]) -> Prerequisites | Textbook | Exercise:
+def _item(kind: Kind, row: dict[str, Any]) -> Item:
+    if kind is Kind.CRITIQUE:
+        return Critique(critique=row["critique"], score=row["score"])
     if kind is Kind.PREREQUISITES:
         return Prerequisites(skill=row["skill"], names=tuple((name, text) for name, text in row["names"]))
     if kind is Kind.TEXTBOOK:

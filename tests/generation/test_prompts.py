@@ -17,7 +17,7 @@ from dsa_ray.records import Assignment, Kind
 
 from .conftest import make_assignment, make_request, make_written
 
-KINDS = list(Kind)
+KINDS = [kind for kind in Kind if kind is not Kind.GIVEN]
 
 
 def words_of(kind: Kind) -> int:
@@ -133,3 +133,11 @@ def test_a_student_answer_without_steps_is_the_answer_line_alone() -> None:
 )
 def test_difficulty_is_a_number_with_words_and_bounded(difficulty: int, words: str) -> None:
     assert difficulty_words(difficulty) == words
+
+
+def test_an_answer_is_asked_without_showing_the_one_that_is_there() -> None:
+    parent = make_written("What is 6 * 7?", "6 * 7 = 42 by heart", "42")
+    prompt = render(make_assignment(Kind.ANSWER), [parent])
+    assert prompt.question == "What is 6 * 7?"
+    assert "42" not in prompt.messages[1]["content"]
+    assert render(make_assignment(Kind.CRITIQUE), [parent]).messages[1]["content"].endswith("Answer: 42")

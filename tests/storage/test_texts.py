@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.records import Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import Critique, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
 from dsa_ray.storage import texts
 from dsa_ray.storage.journal import JournalError, SegmentWriter
 from dsa_ray.storage.texts import TextStore, written_from_row, written_row
@@ -18,6 +18,7 @@ items = {
         Prerequisites, skill=names, names=st.lists(st.tuples(names, names), max_size=3).map(tuple)
     ),
     Kind.TEXTBOOK: st.builds(Textbook, skill=names, text=st.text()),
+    Kind.CRITIQUE: st.builds(Critique, critique=st.text(), score=st.integers(1, 5)),
 }
 exercises = st.builds(
     Exercise, skills=st.lists(names, max_size=3).map(tuple), question=st.text(), solution=st.text(), answer=st.text()
