@@ -64,6 +64,17 @@ class TeacherConfig(Section):
     """Size of the KV cache (CPU only)."""
 
 
+class PoolTeacher(TeacherConfig):
+    """One of several teachers."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of the work, relative to the weights of the others that write the same."""
+    replicas: Positive = 1
+    """Replicas of this teacher."""
+    writes: tuple[Literal["questions", "answers", "critiques"], ...] = ("questions", "answers", "critiques")
+    """What it is asked for; `questions` are whole exercises, textbooks and the graph."""
+
+
 class StudentConfig(Section):
     model: str = "embedded:student"
     """Hugging Face name, a folder, or `embedded:student`."""
@@ -222,6 +233,8 @@ class Config(Section):
     run: RunConfig
     graph: GraphConfig
     teacher: TeacherConfig = TeacherConfig()
+    teachers: tuple[PoolTeacher, ...] = ()
+    """Several teachers, weighted, in place of `teacher` and `generate.replicas`."""
     student: StudentConfig = StudentConfig()
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
@@ -229,6 +242,11 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()
+
+    @property
+    def pool(self) -> tuple[PoolTeacher, ...]:
+        """The teachers: those of `teachers`, or `teacher` alone."""
+        return self.teachers or (PoolTeacher(**self.teacher.model_dump(), replicas=self.generate.replicas),)
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
@@ -240,10 +258,15 @@ class Config(Section):
 
 def _check_teacher(config: Config) -> None:
     teacher = config.teacher
-    if teacher.kind == "openai" and not teacher.base_url:
-        raise ValueError("teacher.base_url: an openai teacher needs its endpoint; set teacher.base_url=http://...")
-    if teacher.kind == "python" and not teacher.factory:
-        raise ValueError("teacher.factory: a python teacher needs it; set teacher.factory=package.module:callable")
+    for name, one in [("teacher", teacher), *((f"teachers.{n}", one) for n, one in enumerate(config.teachers))]:
+        if one.kind == "openai" and not one.base_url:
+            raise ValueError(f"{name}.base_url: an openai teacher needs its endpoint; set {name}.base_url=http://...")
+        if one.kind == "python" and not one.factory:
+            raise ValueError(f"{name}.factory: a python teacher needs it; set {name}.factory=package.module:callable")
+    checks = config.generate.checks
+    for role, needed in (("questions", True), ("answers", checks.votes), ("critiques", checks.judge)):
+        if needed and not any(role in one.writes for one in config.pool):
+            raise ValueError(f"teachers: none of them writes {role}; name it under `writes` of one of them")
     budget = config.generate.budget
     if budget.money is not None and not (budget.input_price or budget.output_price):
         raise ValueError(

@@ -30,6 +30,7 @@ from dsa_ray.records import Assignment, Completion, RowPlan, Verdict, Written
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, written_row
+from dsa_ray.streams.batches import rejection_row
 from dsa_ray.training.collate import Row, pack
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import load_student
@@ -88,9 +89,7 @@ class _Writer:
             segment = self._journal.write([written_row(item) for item in written])
             self._host.accept(segment, [numbers(item, place) for place, item in enumerate(written)])
         failed = [result for result in results if not isinstance(result, Written)]
-        self._host.curator.reject(
-            [{"id": f.request.id, "attempt": f.request.attempt, "reason": f.reason, "detail": f.detail} for f in failed]
-        )
+        self._host.curator.reject([rejection_row(rejection) for rejection in failed])
         return bool(assignments)
 
     async def _complete(self, assignments: Sequence[Assignment]) -> list[Completion]:
@@ -98,7 +97,7 @@ class _Writer:
 
     async def _completion(self, assignment: Assignment) -> Completion:
         parents = tuple(self._texts.get(ref) for ref in assignment.parents)
-        prompt = render(assignment, parents)
+        prompt = render(assignment, parents, self._config.generate.prompts)
         answer = await self._teacher.generate(call_for(assignment, parents, prompt, self._config.generate))
         origin = self._config.teacher.model, f"{self._teacher.version}/{REPLICA}.{INCARNATION}"
         return completion(assignment, prompt, answer, origin, seconds=0.0)

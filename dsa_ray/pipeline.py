@@ -49,11 +49,13 @@ class Exam:
     """The held-out questions and what the student answered, before and after."""
 
     questions: list[Question]
+    prompts: str | None = None
+    """Folder of the user's own templates."""
     answers: dict[str, list[str]] = field(default_factory=dict)
     pending: ray.ObjectRef | None = None
 
     def messages(self) -> list[list[dict[str, str]]]:
-        return [student_messages(question.question) for question in self.questions]
+        return [student_messages(question.question, templates=self.prompts) for question in self.questions]
 
     def collect(self, when: str) -> bool:
         """Take the answers if they are there. Returns whether this sitting is over."""
@@ -90,7 +92,7 @@ class _Run:
         self._config = config
         self._folder = folder
         self._view = view
-        self._exam = Exam(_questions(config))
+        self._exam = Exam(_questions(config), config.generate.prompts)
         teacher = config.teacher.model
         served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
         models = served, shipped.resolve(config.student.model)

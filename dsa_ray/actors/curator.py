@@ -25,10 +25,11 @@ class CuratorActor:
     Args:
         config: the resolved configuration, plain.
         run: path of the run folder.
+        trains: False where nothing is trained.
     """
 
-    def __init__(self, config: dict[str, Any], run: str) -> None:
-        self._host = CuratorHost(parse(config), run)
+    def __init__(self, config: dict[str, Any], run: str, trains: bool = True) -> None:
+        self._host = CuratorHost(parse(config), run, trains=trains)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()
 

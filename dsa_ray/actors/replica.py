@@ -256,7 +256,7 @@ class Replica:
     async def _work(self, assignment: Assignment) -> None:
         began = time.monotonic()
         parents = await self._parents(assignment)
-        prompt = render(assignment, parents)
+        prompt = render(assignment, parents, self._config.generate.prompts)
         call = call_for(assignment, parents, prompt, self._config.generate)
         try:
             answer = await self._generate(call)

@@ -43,10 +43,14 @@ class Curator:
         config: the run's configuration.
         emit: takes events (plain dicts) for the journal, in order.
         clock: seconds; monotonic.
+        trains: False where texts are written and nothing is trained: generation ends with what was ordered first.
     """
 
-    def __init__(self, config: Config, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: Config, emit: Emit, clock: Callable[[], float] = time.monotonic, trains: bool = True
+    ) -> None:
         self._config = config
+        self._trains = trains
         self._emit = emit
         self._clock = clock
         self._rng = np.random.default_rng((config.run.seed, 1))
@@ -75,8 +79,11 @@ class Curator:
         """Work for a replica; an empty list when there is none now."""
         if self.generation_over:
             return []
-        self._keep_lead()
-        return self.supply.lease(replica, incarnation, n, self._clock())
+        if self._trains:
+            self._keep_lead()
+        leased = self.supply.lease(replica, incarnation, n, self._clock())
+        self._take_released()
+        return leased
 
     def accept(self, segment: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Book items that are durable in segment `segment` of the written journal. Idempotent."""
@@ -92,13 +99,14 @@ class Curator:
 
     def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Count failed attempts."""
-        self.supply.reject(rows)
+        for accepted in self.supply.reject(rows):
+            self._add_exercise(accepted)
         self._open_training()
 
     @property
     def generation_over(self) -> bool:
-        """Nothing that is written from now on could still be trained on."""
-        return self.planner.done
+        """Nothing that is written from now on could still be trained on; without training, all is written."""
+        return self.planner.done if self._trains else self.supply.finished
 
     # training side
 
@@ -211,6 +219,8 @@ class Curator:
             "decisions": dict(self.decisions),
             "children": self.children.facts(),
             "attempt": self.ledger.attempt,
+            "reviews": len(supply.reviews),
+            "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
         }
 
     def facts(self) -> dict[str, Any]:
@@ -221,6 +231,7 @@ class Curator:
             "rejected": dict(supply.rejected),
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
+            "spending": supply.spending.facts(),
             "planted": len(self.table.planted),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
@@ -248,6 +259,11 @@ class Curator:
             assert request.cause is not None
             self.policy.remember(request.cause, request.kind, request.parents)
 
+    def _take_released(self) -> None:
+        released, self.supply.released = self.supply.released, []
+        for accepted in released:
+            self._add_exercise(accepted)
+
     def _open_training(self) -> None:
         if self.supply.textbooks_settled and not self.planner.textbooks_known:
             books = self.supply.textbooks
@@ -267,7 +283,8 @@ class Curator:
         self.sampler.add(request.id, 1.0, front=child)
         if child:
             self.children.was_written(request.kind)
-        self._plant(request.id)
+        if self._trains:
+            self._plant(request.id)
 
     def _plant(self, question: int) -> None:
         """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""

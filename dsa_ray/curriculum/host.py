@@ -35,9 +35,12 @@ class CuratorHost:
         config: the run's configuration.
         run: path of the run folder.
         clock: seconds, monotonic.
+        trains: see `Curator`.
     """
 
-    def __init__(self, config: Config, run: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: Config, run: str, clock: Callable[[], float] = time.monotonic, trains: bool = True
+    ) -> None:
         self._config = config
         self._run = RunFolder.open(run)
         self._clock = clock
@@ -47,7 +50,7 @@ class CuratorHost:
         self._graph_written = False
         self._wind_down = False
         self.failure: str | None = None
-        self.curator = Curator(config, self._emit, clock)
+        self.curator = Curator(config, self._emit, clock, trains)
 
     def restore(self) -> None:
         """Rebuild from the run's journal. Accepted items are never lost and never written again."""

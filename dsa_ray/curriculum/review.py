@@ -89,6 +89,12 @@ class Reviews:
             if self._judge and not ordered[exercise, Kind.CRITIQUE]:
                 yield exercise, Kind.CRITIQUE
 
+    def needed(self, exercise: int) -> Iterator[tuple[int, Kind]]:
+        """The same for one exercise of which nothing was ordered yet."""
+        yield from ((exercise, Kind.ANSWER) for _ in range(self._votes))
+        if self._judge:
+            yield exercise, Kind.CRITIQUE
+
     def vote(self, exercise: int, ballot: Ballot) -> Finding | None:
         """An answer came; the finding if it was the last thing missing."""
         review = self._open.get(exercise)

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dsa_ray.config import Config
 from dsa_ray.curriculum.requests import RequestBook
+from dsa_ray.curriculum.review import Ballot, Finding, Reviews
+from dsa_ray.curriculum.routing import Router
+from dsa_ray.curriculum.spending import Spending
 from dsa_ray.curriculum.table import trainable
-from dsa_ray.records import Assignment, ExerciseRequest, Kind, Order, Prerequisites, SkillBrief, SkillGraph, TextRef
+from dsa_ray.records import (
+    REVIEW_KINDS,
+    Assignment,
+    ExerciseRequest,
+    Kind,
+    Order,
+    Prerequisites,
+    SkillBrief,
+    SkillGraph,
+    TextRef,
+)
 from dsa_ray.skills.decompose import Decomposition
 from dsa_ray.skills.graph import briefs
 from dsa_ray.skills.names import normalise
@@ -42,6 +55,10 @@ class GraphTooSmall(Exception):
     """The teacher could not decompose the target: one line for the user."""
 
 
+class BudgetSpent(Exception):
+    """The budget ended before there was anything to go on with: one line for the user."""
+
+
 class Supply:
     """Orders text and books what arrives.
 
@@ -54,7 +71,19 @@ class Supply:
         self._config = config
         self._emit = emit
         generate, graph = config.generate, config.graph
-        self.book = RequestBook(generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed)
+        self._router = Router(config)
+        self.book = RequestBook(
+            generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed, self._router.teacher
+        )
+        checks = generate.checks
+        self.reviews = Reviews(checks.votes, checks.agreement, checks.judge)
+        answer = max(generate.max_tokens, generate.max_textbook_tokens)
+        self.spending = Spending(generate.budget, (max(1, config.teacher.max_model_len - answer), answer))
+        self.spent = False
+        self._held: dict[int, Accepted] = {}
+        self._reviews_ordered: Counter[tuple[int, Kind]] = Counter()
+        self._reviews_told: set[int] = set()
+        self._given: list[ExerciseRequest] = []
         self._decomposition = Decomposition(graph.target, graph.max_depth, graph.max_skills, graph.elementary)
         self._elementary = {normalise(name) for name in graph.elementary}
         self._asked: set[str] = set()
@@ -64,6 +93,8 @@ class Supply:
         self._round = 0
         self._opened = False
         self._children: list[ExerciseRequest] = []
+        self.released: list[Accepted] = []
+        """Exercises whose review ended otherwise than by an item; whoever books exercises takes them."""
         self.graph: SkillGraph | None = None
         self.textbooks: dict[str, tuple[int, TextRef, int]] = {}
         self.written: Counter[Kind] = Counter()
@@ -85,9 +116,16 @@ class Supply:
         """Every textbook is written, or was given up."""
         return self.graph_done and self.book.unsettled_of(Kind.TEXTBOOK) == 0
 
+    @property
+    def finished(self) -> bool:
+        """All that was ordered is written, or given up; what is still to come would be ordered by verdicts."""
+        return self._opened and self.book.unsettled == 0
+
     def start(self) -> None:
-        """Order what is missing: decompositions, or the opening textbooks and exercises."""
+        """Order what is missing: decompositions, or the opening textbooks and exercises, or reviews."""
         self._ask_prerequisites()
+        for exercise, kind in list(self.reviews.lacking(self._reviews_ordered)):
+            self._order_review(self._held[exercise].request, kind)
 
     def reserve_ids(self, highest: int) -> None:
         """Ids up to this one have been used before."""
@@ -95,7 +133,14 @@ class Supply:
 
     def lease(self, replica: str, incarnation: str, n: int, now: float) -> list[Assignment]:
         """Requests for a replica, with the words and places that their prompts need."""
-        return [self._assignment(request) for request in self.book.lease(replica, incarnation, n, now)]
+        room = self.spending.room(self.book.outstanding)
+        if room == 0 and self.book.outstanding == 0:
+            self._end_spending()
+        n = n if room is None else min(n, room)
+        leased = self.book.lease(replica, incarnation, n, now, self._router.teacher_of(replica))
+        for request in self.book.take_poison():
+            self._close(request, "poison")
+        return [self._assignment(request) for request in leased]
 
     def accept(self, segment: int, rows: Sequence[Row]) -> list[Accepted]:
         """Book durable items. Idempotent: an id counts once. Returns the new exercises."""
@@ -112,22 +157,27 @@ class Supply:
             self._ask_prerequisites()
         return exercises
 
-    def reject(self, rows: Sequence[Row]) -> None:
-        """Count failed attempts; order the next attempt or close the request."""
+    def reject(self, rows: Sequence[Row]) -> list[Accepted]:
+        """Count failed attempts; order the next attempt or close the request. Returns exercises that this releases."""
+        released = []
         for row in rows:
             outcome = self.book.fail(row["id"], row["attempt"])
             if outcome is None:
                 continue
             request, final = outcome
             self.rejected[row["reason"]] += 1
+            self.spending.book(request, row, accepted=False)
             told = {"final": final, "reason": row["reason"], "detail": row.get("detail", "")}
-            self._emit({"event": "reject", "id": request.id, **told})
-            if final and request.kind is Kind.PREREQUISITES:
-                self._decomposition.give_up(request.skills[0])
-                self._ask_prerequisites()
+            cost = {name: row.get(name, 0) for name in ("output_tokens", "input_tokens", "seconds")}
+            self._emit({"event": "reject", "id": request.id, **told, **cost})
+            if final:
+                released += self._given_up(request)
+        return released
 
     def order(self, order: Order, cause: tuple[int, int] | None = None, nth: int = 0) -> ExerciseRequest | None:
         """Order one item; None when its cause has ordered it before, or the budget of exercises is spent."""
+        if self.spent:
+            return None
         if trainable(order.kind):
             if self._exercises_ordered >= self._config.generate.max_exercises:
                 return None
@@ -165,11 +215,16 @@ class Supply:
         settled = self._refs.keys() | given_up
         self.book.restore(minted.values(), settled)
         for request in minted.values():
+            if request.kind in REVIEW_KINDS:
+                self._reviews_ordered[request.parents[0], request.kind] += 1
+                exercises += self._given_up(request) if request.id in given_up else []
+        for request in minted.values():
             if request.kind is Kind.PREREQUISITES:
                 self._asked.add(request.skills[0])
                 if request.id in given_up:
                     self._decomposition.give_up(request.skills[0])
-        self._exercises_ordered = sum(trainable(request.kind) for request in minted.values())
+        ordered = [request.kind for request in minted.values() if request.kind is not Kind.GIVEN]
+        self._exercises_ordered = sum(map(trainable, ordered))
         opening = Counter(r.skills[0] for r in minted.values() if r.kind is Kind.EXERCISE)
         self._round = max(opening.values(), default=0)
         self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
@@ -183,8 +238,12 @@ class Supply:
                 minted[event["id"]] = request_from_row(event)
             elif event["event"] == "reject":
                 self.rejected[event["reason"]] += 1
+                if event["id"] in minted:
+                    self.spending.book(minted[event["id"]], event, accepted=False)
                 if event["final"]:
                     given_up.add(event["id"])
+            elif event["event"] == "review":
+                self._reviews_told.add(event["id"])
             elif event["event"] == "plant":
                 self.reserve_ids(event["id"])
         return minted, given_up
@@ -197,15 +256,86 @@ class Supply:
         self._refs[request.id] = ref
         self.written[request.kind] += 1
         self.output_tokens += row["output_tokens"]
+        self.spending.book(request, row, accepted=True)
         if request.kind is Kind.PREREQUISITES:
             if self.graph is None:
                 names = tuple((name, about) for name, about in row["prerequisites"])
                 self._decomposition.accept(Prerequisites(skill=request.skills[0], names=names))
         elif request.kind is Kind.TEXTBOOK:
             self.textbooks[request.skills[0]] = (request.id, ref, row["tokens"])
+        elif request.kind in REVIEW_KINDS:
+            return self._reviewed(request, ref, row)
         else:
-            return [Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])]
+            return self._take(Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"]))
         return []
+
+    def _take(self, accepted: Accepted) -> list[Accepted]:
+        """An exercise is written: it is given on at once, or held back until its review is over."""
+        if accepted.request.kind is Kind.GIVEN:
+            self._given.append(accepted.request)
+        elif self.reviews.wanted:
+            self._held[accepted.request.id] = accepted
+            self.reviews.begin(_ballot(accepted))
+            if self._opened:
+                for exercise, kind in list(self.reviews.needed(accepted.request.id)):
+                    self._order_review(self._held[exercise].request, kind)
+            return []
+        return [accepted]
+
+    def _order_review(self, request: ExerciseRequest, kind: Kind) -> None:
+        order = Order(kind=kind, skills=request.skills, difficulty=request.difficulty, parents=(request.id,))
+        if self.order(order) is not None:
+            self._reviews_ordered[request.id, kind] += 1
+
+    def _reviewed(self, request: ExerciseRequest, ref: TextRef, row: Row) -> list[Accepted]:
+        exercise = request.parents[0]
+        if request.kind is Kind.CRITIQUE:
+            return self._conclude(self.reviews.judged(exercise, row["score"]))
+        answer = Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])
+        return self._conclude(self.reviews.vote(exercise, _ballot(answer)))
+
+    def _conclude(self, finding: Finding | None) -> list[Accepted]:
+        """Give on an exercise whose review is over, with the answer that won; or count why not."""
+        if finding is None:
+            return []
+        held, winner = self._held.pop(finding.exercise), finding.winner
+        if finding.exercise not in self._reviews_told:
+            self._emit({"event": "review", **_told(finding)})
+        if not finding.kept:
+            self.rejected[finding.reason] += 1
+            return []
+        lengths = {"tokens": winner.tokens, "prompt_tokens": winner.prompt_tokens}
+        return [replace(held, ref=winner.ref, answer_hash=winner.answer_hash, **lengths)]
+
+    def _given_up(self, request: ExerciseRequest) -> list[Accepted]:
+        """A request was closed without an item: whoever waits for it goes on without."""
+        if request.kind is Kind.PREREQUISITES:
+            self._decomposition.give_up(request.skills[0])
+            if self.graph is None:
+                self._ask_prerequisites()
+        elif request.kind is Kind.ANSWER:
+            return self._conclude(self.reviews.no_vote(request.parents[0]))
+        elif request.kind is Kind.CRITIQUE:
+            return self._conclude(self.reviews.judged(request.parents[0], None))
+        return []
+
+    def _close(self, request: ExerciseRequest, reason: str) -> None:
+        """Close a request that is not tried again."""
+        self.rejected[reason] += 1
+        self._emit({"event": "reject", "id": request.id, "final": True, "reason": reason, "detail": ""})
+        self.released += self._given_up(request)
+
+    def _end_spending(self) -> None:
+        """The budget is spent: close what waits. A run resumed with a larger one takes it up again."""
+        if self.spent:
+            return
+        self.spent = True
+        if self.graph is None:
+            raise BudgetSpent(
+                "generate.budget: spent before the skill graph was complete; raise it, or lower graph.max_skills"
+            )
+        closed = self.book.drop_waiting()
+        self._emit({"event": "budget", "unwritten": len(closed), **self.spending.facts()["total"]})
 
     def _ask_prerequisites(self) -> None:
         """Order what the decomposition wants to know next; when it wants nothing, the graph is complete."""
@@ -242,6 +372,10 @@ class Supply:
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
         for _ in range(self._config.generate.exercises_per_skill):
             self.order_round()
+        for seed in self._given:
+            for _ in range(self._config.generate.seed_variants):
+                variant = Order(kind=Kind.VARIANT, skills=seed.skills, difficulty=seed.difficulty, parents=(seed.id,))
+                self.order(variant)
         self._opened = True
 
     def _practised(self, number: int) -> list[str]:
@@ -268,6 +402,33 @@ class Supply:
     def _assignment(self, request: ExerciseRequest) -> Assignment:
         return Assignment(
             request=request,
-            skills=tuple(self._briefs[skill] for skill in request.skills),
+            skills=tuple(self._briefs.get(skill) or _unknown(skill) for skill in request.skills),
             parents=tuple(self._refs[parent] for parent in request.parents),
         )
+
+
+def _unknown(skill: str) -> SkillBrief:
+    """A skill outside the graph, of an exercise from the user's own data."""
+    return SkillBrief(id=skill, name=skill.replace("-", " "))
+
+
+def _ballot(accepted: Accepted) -> Ballot:
+    return Ballot(
+        id=accepted.request.id,
+        answer_hash=accepted.answer_hash,
+        ref=accepted.ref,
+        tokens=accepted.tokens,
+        prompt_tokens=accepted.prompt_tokens,
+    )
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.exercise,
+        "kept": finding.kept,
+        "reason": finding.reason,
+        "winner": finding.winner.id,
+        "agreed": finding.agreed,
+        "votes": finding.votes,
+        "score": finding.score,
+    }

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dsa_ray.records import ExerciseRequest, Kind, PackedItem, TextRef
+from dsa_ray.records import EXERCISE_KINDS, ExerciseRequest, Kind, PackedItem, TextRef
 
 _COLUMNS = {
     "segment": np.int32,
@@ -119,4 +119,4 @@ class ExerciseTable:
 
 def trainable(kind: Kind) -> bool:
     """Whether a written item of this kind enters the exercise table."""
-    return kind not in (Kind.PREREQUISITES, Kind.TEXTBOOK)
+    return kind in EXERCISE_KINDS

@@ -287,7 +287,7 @@ def make_examiner(
         known: content hashes of what is written already.
         journal: the run's journal, from which near-duplicates of what is written already are told.
     """
-    examiner = Examiner(config, StudentTokenizer(student), held_out, known)
+    examiner = Examiner(config, StudentTokenizer(student, config.generate.prompts), held_out, known)
     if journal is not None and examiner.needs_texts:
         for _, rows in iter_segments(journal, STREAM):
             for row in rows:
