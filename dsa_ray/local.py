@@ -1,7 +1,8 @@
 """The whole algorithm in one process: the reference, the debugger, and the oracle of the ring.
 
-    run      the same parts as the ring, called one after another: ask, examine, record, plan, train, observe
-    replay   trains a recorded run's leases again with a plain torch engine, and judges the losses anew
+    run       the same parts as the ring, called one after another: ask, examine, record, plan, train, observe
+    generate  the writing alone
+    replay    trains a recorded run's leases again with a plain torch engine, and judges the losses anew
 
 No Ray, no vLLM, no DeepSpeed: the teacher is any text engine, the trainer is `training.torch_engine`.
 """
@@ -66,6 +67,24 @@ def run(config: Config, folder: RunFolder, teacher: TextEngine, examiner: Examin
 
     run_rank(engine, rows, config.train.rows_in_step, observe, config.train)
     engine.export_hf(folder.student, tokenizer)
+    host.write_events(host.take_events())
+    return host
+
+
+def generate(config: Config, folder: RunFolder, teacher: TextEngine, examiner: Examiner) -> CuratorHost:
+    """Only the writing: the graph, textbooks and exercises that a configuration orders, with their reviews.
+
+    Raises:
+        RuntimeError: nothing can be written any more and something is still wanted.
+    """
+    host = CuratorHost(config, folder.path, trains=False)
+    host.restore()
+    host.start()
+    writer = _Writer(config, host, teacher, examiner, folder.journal)
+    while not host.generation_over:
+        if not writer.write() and not host.generation_over:
+            raise RuntimeError(f"nothing to write and generation is not over: {host.status()}")
+        host.write_events(host.take_events())
     host.write_events(host.take_events())
     return host
 

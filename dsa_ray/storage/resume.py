@@ -21,6 +21,7 @@ MAY_CHANGE = (
     "generate.attempts",
     "generate.request_timeout_s",
     "generate.max_exercises",
+    "generate.budget",
     "train.slots",
     "train.steps",
     "train.activation_checkpointing",
