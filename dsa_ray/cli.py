@@ -72,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("exercise", metavar="ID", type=int)
     explain.set_defaults(command=explain_command)
 
+    export = commands.add_parser("export", help="a run's texts as a dataset")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--format", default="parquet", help="parquet, jsonl, trl, alpaca or sharegpt")
+    export.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset and its card go")
+    export.add_argument("--all", action="store_true", help="with what reviews dropped and verdicts found erroneous")
+    export.add_argument("--push", metavar="NAME", help="upload it to the Hugging Face hub as a private dataset")
+    export.set_defaults(command=export_command)
+
     doctor = commands.add_parser("doctor", help="is this machine fit?")
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
@@ -195,6 +203,26 @@ def explain_command(parsed: argparse.Namespace) -> int:
         print(render(trace(run.journal, parsed.exercise)))
     except UnknownExercise as error:
         raise ConfigError(str(error)) from None
+    return 0
+
+
+def export_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.storage.datasets import FORMATS, export, push
+    from dsa_ray.storage.run_folder import RunFolder
+
+    if parsed.format not in FORMATS:
+        raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {', '.join(FORMATS)}")
+    if parsed.push and "://" in parsed.out:
+        raise ConfigError("--push: uploads a local folder; give one with --out")
+    counts = export(RunFolder.open(_find_run(parsed.run)), parsed.format, parsed.out, parsed.all)
+    for name, count in counts.items():
+        print(f"{parsed.out.rstrip('/')}/{name}: {count} rows")
+    if parsed.push:
+        try:
+            print(push(parsed.out, parsed.push))
+        except (OSError, ValueError) as error:
+            print(f"dsa: --push {parsed.push}: {str(error).splitlines()[0]}", file=sys.stderr)
+            return FAILED
     return 0
 
 
