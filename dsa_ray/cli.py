@@ -38,7 +38,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG."""
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
-    strange = [word for word in rest if word.startswith("-") or parsed.command is not run_command]
+    strange = [word for word in rest if word.startswith("-") or parsed.command not in (run_command, generate_command)]
     if strange:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
     if rest:
@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--resume", action="store_true", help="go on with the run of this name")
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
     run.set_defaults(command=run_command)
+
+    generate = commands.add_parser("generate", help="write textbooks and exercises only; goes on where it was stopped")
+    generate.add_argument("config", metavar="CONFIG")
+    generate.add_argument("overrides", nargs="*", metavar="key=value")
+    generate.set_defaults(command=generate_command)
 
     for name, command, text in (
         ("status", status_command, "where a run stands"),
@@ -108,6 +113,18 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.pipeline import run
 
     return run(config, resume=parsed.resume, live=sys.stdout.isatty())
+
+
+def generate_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.preflight import check_models, check_storage
+
+    config = load(parsed.config, parsed.overrides)
+    check_storage(config)
+    check_models(config)
+
+    from dsa_ray.writing import generate
+
+    return generate(config)
 
 
 def dry_run(config: Config) -> str:

@@ -14,6 +14,7 @@ Only the driver's loop waits for more than one thing at a time, and it looks at 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -29,10 +30,12 @@ from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam as embedded_exam
 from dsa_ray.evaluation.exam import Question, load_exam
+from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
+from dsa_ray.seeding import take_seeds
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.watchdog import Stalled, Watchdog
 
@@ -96,7 +99,9 @@ class _Run:
         teacher = config.teacher.model
         served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
         models = served, shipped.resolve(config.student.model)
-        self._ring = Ring(config, folder, models, [question.question for question in self._exam.questions])
+        held_out = [question.question for question in self._exam.questions]
+        self._ring = Ring(config, folder, models, held_out)
+        self._examiner = functools.partial(make_examiner, config, models[1], held_out, journal=folder.journal)
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
@@ -133,6 +138,7 @@ class _Run:
     def _steps(self) -> None:
         ring, exam = self._ring, self._exam
         self._clock.enter("start")
+        take_seeds(self._config, self._folder, self._examiner)
         ring.start()
         ring.start_student()
         ring.begin_training()

@@ -36,8 +36,9 @@ def check_models(config: Config) -> None:
     Raises:
         ConfigError: names the key.
     """
-    if config.teacher.kind == "vllm":
-        _check_model("teacher.model", config.teacher.model)
+    for number, teacher in enumerate(config.pool):
+        if teacher.kind == "vllm":
+            _check_model(f"teachers.{number}.model" if config.teachers else "teacher.model", teacher.model)
     _check_model("student.model", config.student.model)
     exam = config.evaluate.exam
     if exam != "embedded" and not Path(exam).expanduser().is_file():

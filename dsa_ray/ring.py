@@ -31,9 +31,10 @@ from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.embedded import shipped
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
-from dsa_ray.placement import Placement, plan
+from dsa_ray.placement import Placement, plan, teacher_share
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.generation import StreamPlan
 
@@ -53,9 +54,13 @@ class Ring:
         run: its folder.
         models: folders or names of the teacher's and the student's model.
         held_out: exam questions, which no written exercise may contain.
+        trains: False for writing alone: no ranks and no student.
     """
 
-    def __init__(self, config: Config, run: RunFolder, models: tuple[str, str], held_out: Sequence[str]) -> None:
+    def __init__(
+        self, config: Config, run: RunFolder, models: tuple[str, str], held_out: Sequence[str], trains: bool = True
+    ) -> None:
+        self._trains = trains
         self._config = config
         self._run = run
         self._teacher_model, self._student_model = models
@@ -69,32 +74,42 @@ class Ring:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
         _connect(config)
-        self._placement = placement = plan(config, _cluster_shape())
+        self._placement = placement = plan(config, _cluster_shape(), self._trains)
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
-            plain, self._run.path
+            plain, self._run.path, self._trains
         )
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
-        share = placement["teacher"]
         self._replicas = [
-            ReplicaActor.options(
-                name=self._name(f"teacher-{index}"),
-                num_cpus=share.cpus,
-                num_gpus=share.gpus,
-                max_restarts=-1,
-            ).remote(
-                f"teacher-{index}",
-                config,
-                self._teacher_model,
-                self._name("curator"),
-                self._run.journal,
-                (share.gpus, share.threads),
-            )
-            for index in range(share.count)
+            self._start_replica(index, number) for index, number in enumerate(_teachers_of_replicas(config))
         ]
         self._starting = [replica.start.remote() for replica in self._replicas]
         self._recording = self._start_recorder()
         return placement
+
+    def _start_replica(self, index: int, number: int) -> ActorHandle:
+        """Replica `index` of the run, which serves teacher `number` of the pool."""
+        config, share = self._config, self._placement[teacher_share(number)]
+        model = self._teacher_model
+        if config.teachers:
+            teacher = config.pool[number]
+            model = shipped.resolve(teacher.model) if teacher.kind == "vllm" else teacher.model
+            config = config.model_copy(update={"teacher": teacher})
+        return ReplicaActor.options(
+            name=self._name(f"teacher-{index}"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
+        ).remote(
+            f"teacher-{index}",
+            config,
+            model,
+            self._name("curator"),
+            self._run.journal,
+            (share.gpus, share.threads),
+        )
+
+    def writing_over(self) -> bool:
+        """Whether everything that was ordered is written and durable. Raises `RingBroken` as `status` does."""
+        self._check_parts()
+        return self._recording is None
 
     def status(self) -> dict[str, Any]:
         """The curator's status. Raises `RingBroken` when a part has ended that should not have."""
@@ -188,7 +203,7 @@ class Ring:
             examiner_cpus=placement["examiner"].cpus,
             patience_s=config.watch.engine_start_s,
         )
-        names = [self._name(f"teacher-{index}") for index in range(placement["teacher"].count)]
+        names = [self._name(f"teacher-{index}") for index in range(len(self._replicas))]
         examiner = functools.partial(
             make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
         )
@@ -205,6 +220,11 @@ class Ring:
         if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
             _raise_if_failed(self._recording, "the generation stream ended")
             self._recording = None
+
+
+def _teachers_of_replicas(config: Config) -> list[int]:
+    """For every replica, in order, the number of its teacher in the pool; see `curriculum.routing`."""
+    return [number for number, teacher in enumerate(config.pool) for _ in range(teacher.replicas)]
 
 
 def _connect(config: Config) -> None:

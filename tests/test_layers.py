@@ -16,9 +16,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"ring", "outcome", "watchdog", "screen", "live"}
+DRIVER = {"ring", "outcome", "watchdog", "screen", "live", "seeding"}
 """What the pipeline is made of."""
-WIRING = {"pipeline", "local", "cli"}
+WIRING = {"pipeline", "local", "cli", "writing"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {
     "storage": set(),
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-RAY = {"actors", "streams", "ring", "pipeline"}
+RAY = {"actors", "streams", "ring", "pipeline", "writing"}
 """Where Ray may be imported at all."""
 
 

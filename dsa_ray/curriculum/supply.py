@@ -244,7 +244,7 @@ class Supply:
                     given_up.add(event["id"])
             elif event["event"] == "review":
                 self._reviews_told.add(event["id"])
-            elif event["event"] == "plant":
+            elif event["event"] in ("plant", "seeds"):
                 self.reserve_ids(event["id"])
         return minted, given_up
 
