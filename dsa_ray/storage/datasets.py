@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import IO, Any
 
@@ -23,8 +22,8 @@ from dsa_ray.records import Exercise, Kind, Textbook, VerdictClass, Written
 from dsa_ray.storage.card import card
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.reviews import items, reviewed
 from dsa_ray.storage.run_folder import RunFolder
-from dsa_ray.storage.texts import STREAM, written_from_row
 
 CARD = "README.md"
 _GROUP = 4096
@@ -49,34 +48,17 @@ _COLUMNS: dict[str, pa.DataType] = {
 Row = dict[str, Any]
 
 
-@dataclass(slots=True)
-class _Findings:
-    """What the run's events say of its exercises."""
-
-    reviews: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    verdicts: dict[int, str] = field(default_factory=dict)
-
-
 def rows(run: RunFolder, everything: bool = False) -> Iterator[Row]:
     """The texts of a run in the order written, one row each; what was written twice comes once.
 
     Args:
         everything: also what reviews dropped and what verdicts found erroneous.
     """
-    found = _findings(run)
-    winners = {review["winner"]: number for number, review in found.reviews.items() if review["winner"] != number}
-    answers = {item.request.id: item for item in _written(run) if item.request.id in winners}
-    for item in _written(run):
-        number = item.request.id
-        if item.request.kind is Kind.ANSWER or not isinstance(item.item, Exercise | Textbook):
-            continue
-        review = found.reviews.get(number)
-        dropped = review is not None and not review["kept"]
-        verdict = found.verdicts.get(number)
-        if (dropped or verdict == VerdictClass.ERRONEOUS) and not everything:
-            continue
-        winner = answers.get(review["winner"]) if review and review["kept"] else None
-        yield _row(replace(item, item=winner.item, generator=winner.generator) if winner else item, verdict)
+    verdicts = _verdicts(run)
+    for item in reviewed(run.journal, everything):
+        verdict = verdicts.get(item.request.id)
+        if isinstance(item.item, Exercise | Textbook) and (everything or verdict != VerdictClass.ERRONEOUS):
+            yield _row(item, verdict)
 
 
 def export(run: RunFolder, format: str, out: str, everything: bool = False) -> dict[str, int]:
@@ -193,29 +175,19 @@ def _written_rows(folder: Folder, name: str, found: Iterable[Row], write: Write)
     return count
 
 
-def _written(run: RunFolder) -> Iterator[Written]:
-    seen: set[int] = set()
-    for _, segment in iter_segments(run.journal, STREAM):
-        for row in segment:
-            if row["id"] not in seen:
-                seen.add(row["id"])
-                yield written_from_row(row)
-
-
-def _findings(run: RunFolder) -> _Findings:
-    found = _Findings()
-    for _, segment in iter_segments(run.journal, "events"):
-        for event in segment:
-            if event["event"] == "review":
-                found.reviews[event["id"]] = event
-            elif event["event"] == "verdict":
-                found.verdicts[event["exercise"]] = event["verdict"]
-    return found
+def _verdicts(run: RunFolder) -> dict[int, str]:
+    """The last verdict of each exercise."""
+    return {
+        event["exercise"]: event["verdict"]
+        for _, segment in iter_segments(run.journal, "events")
+        for event in segment
+        if event["event"] == "verdict"
+    }
 
 
 def _generators(run: RunFolder) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for item in _written(run):
+    for item in items(run.journal):
         name = f"{item.generator} ({item.prompt_version})"
         counts[name] = counts.get(name, 0) + 1
     return counts
