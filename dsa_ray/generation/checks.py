@@ -114,8 +114,12 @@ class Examiner:
             return _written(completion, item, content_hash(" ".join(name for name, _ in item.names)), ["schema"])
         if isinstance(item, Critique):
             return _written(completion, item, content_hash(item.critique), ["schema"])
+        return self.examine_item(completion, item)
+
+    def examine_item(self, completion: Completion, item: Textbook | Exercise) -> Written | Rejection:
+        """All checks but those of the engine's word and of the schema, on an item that is read already."""
         texts = text_checks.texts_of(item)
-        return self._examine_item(Candidate(completion, item, texts, *self._tokens(item), content_hash(texts[0])))
+        return self._pass(Candidate(completion, item, texts, *self._tokens(item), content_hash(texts[0])))
 
     @property
     def needs_texts(self) -> bool:
@@ -131,7 +135,7 @@ class Examiner:
         """End the process that compares answers, if there is one."""
         self._answers.close()
 
-    def _examine_item(self, candidate: Candidate) -> Written | Rejection:
+    def _pass(self, candidate: Candidate) -> Written | Rejection:
         checks = self._checks_of(candidate.completion.request.kind)
         for name, check in checks:
             if (detail := check(candidate)) is not None:
