@@ -84,7 +84,9 @@ class StudentConfig(Section):
 
 class GenerateConfig(Section):
     replicas: Positive = 1
-    """Teacher replicas."""
+    """Teacher replicas; with `min_replicas`, at most so many."""
+    min_replicas: int | None = Field(default=None, ge=0)
+    """Let each teacher's replicas come and go between this, 0 allowed, and their number, by backlog; none keeps all."""
     in_flight: Positive = 64
     """Requests that one replica keeps in flight."""
     slots: Positive = 256
@@ -273,6 +275,9 @@ def _check_teacher(config: Config) -> None:
             "generate.budget.money: without a price it would never bind; set generate.budget.input_price and "
             "generate.budget.output_price, per million tokens"
         )
+    least = config.generate.min_replicas
+    if least is not None and least > min(one.replicas for one in config.pool):
+        raise ValueError(f"generate.min_replicas: {least} is more than the replicas of a teacher; lower it")
     if config.generate.in_flight > config.generate.slots:
         raise ValueError(
             f"generate.slots: {config.generate.slots} is less than generate.in_flight {config.generate.in_flight}, "

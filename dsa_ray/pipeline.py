@@ -163,6 +163,7 @@ class _Run:
         status = self._ring.status()
         if status["failure"]:
             raise RingBroken(f"the curator failed: {status['failure']}")
+        self._ring.scale(status)
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 
 from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
@@ -67,7 +68,7 @@ class Ring:
         self._held_out = tuple(held_out)
         self._fit: ray.ObjectRef | None = None
         self._recording: ray.ObjectRef | None = None
-        self._replicas: list[ActorHandle] = []
+        self._pool: ReplicaPool | None = None
         self._trainer: ActorHandle | None = None
 
     def start(self) -> Placement:
@@ -80,22 +81,25 @@ class Ring:
             plain, self._run.path, self._trains
         )
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
-        self._replicas = [
-            self._start_replica(index, number) for index, number in enumerate(_teachers_of_replicas(config))
-        ]
-        self._starting = [replica.start.remote() for replica in self._replicas]
+        self._starting = []
+        self._pool = ReplicaPool(config, self._start_replica)
+        self._pool.open()
         self._recording = self._start_recorder()
         return placement
 
+    def scale(self, status: Mapping[str, Any]) -> None:
+        """Let replicas come and go by the backlog, where `generate.min_replicas` allows it."""
+        self._pool.scale(status["backlog"])
+
     def _start_replica(self, index: int, number: int) -> ActorHandle:
-        """Replica `index` of the run, which serves teacher `number` of the pool."""
+        """Replica `index` of the run, which serves teacher `number` of the pool; its engine begins to start."""
         config, share = self._config, self._placement[teacher_share(number)]
         model = self._teacher_model
         if config.teachers:
             teacher = config.pool[number]
             model = shipped.resolve(teacher.model) if teacher.kind == "vllm" else teacher.model
             config = config.model_copy(update={"teacher": teacher})
-        return ReplicaActor.options(
+        replica = ReplicaActor.options(
             name=self._name(f"teacher-{index}"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
         ).remote(
             f"teacher-{index}",
@@ -105,6 +109,8 @@ class Ring:
             self._run.journal,
             (share.gpus, share.threads),
         )
+        self._starting.append(replica.start.remote())
+        return replica
 
     def writing_over(self) -> bool:
         """Whether everything that was ordered is written and durable. Raises `RingBroken` as `status` does."""
@@ -129,7 +135,9 @@ class Ring:
 
     def replica_stats(self) -> list[dict[str, Any]]:
         """Figures of the teacher replicas that answer at once; one that starts or restarts is left out."""
-        calls = [replica.stats.remote() for replica in self._replicas]
+        calls = [replica.stats.remote() for replica in self._pool.replicas] if self._pool else []
+        if not calls:
+            return []
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1.0)
         return [stats for call in ready if (stats := _value(call)) is not None]
 
@@ -181,16 +189,16 @@ class Ring:
         if self._recording is not None:
             ray.get(self._recording, timeout=self._config.watch.stall_s)
             self._recording = None
-        for replica in self._replicas:
-            ray.kill(replica, no_restart=True)
-        self._replicas = []
+        if self._pool is not None:
+            self._pool.close()
 
     def stop(self) -> None:
         """End everything that was started here; a local cluster ends too."""
         if ray.is_initialized():
-            for actor in (self._trainer, *self._replicas):
-                if actor is not None:
-                    ray.kill(actor, no_restart=True)
+            if self._trainer is not None:
+                ray.kill(self._trainer, no_restart=True)
+            if self._pool is not None:
+                self._pool.close()
             ray.shutdown()
 
     def _name(self, part: str) -> str:
@@ -202,8 +210,9 @@ class Ring:
             reader_cpus=placement["generation_source"].cpus,
             examiner_cpus=placement["examiner"].cpus,
             patience_s=config.watch.engine_start_s,
+            elastic=config.generate.min_replicas is not None,
         )
-        names = [self._name(f"teacher-{index}") for index in range(len(self._replicas))]
+        names = [self._name(f"teacher-{index}") for index in range(self._pool.most)]
         examiner = functools.partial(
             make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
         )
@@ -220,11 +229,6 @@ class Ring:
         if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
             _raise_if_failed(self._recording, "the generation stream ended")
             self._recording = None
-
-
-def _teachers_of_replicas(config: Config) -> list[int]:
-    """For every replica, in order, the number of its teacher in the pool; see `curriculum.routing`."""
-    return [number for number, teacher in enumerate(config.pool) for _ in range(teacher.replicas)]
 
 
 def _connect(config: Config) -> None:

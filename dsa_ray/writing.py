@@ -96,6 +96,7 @@ class _Writing:
         status = self._ring.status()
         if status["failure"]:
             raise RingBroken(f"the curator failed: {status['failure']}")
+        self._ring.scale(status)
         if not self._ring.starting:
             self._watchdog.look(status)
         if time.monotonic() - self._told > LINE_EVERY_S:

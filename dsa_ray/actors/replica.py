@@ -116,6 +116,12 @@ class Replica:
         self._outbox.confirm(tokens)
         self._changed.set()
 
+    async def retire(self) -> bool:
+        """Take no more work. Whether all that was taken is finished, durable and confirmed: then it may be ended."""
+        if self._puller is not None:
+            self._puller.cancel()
+        return not self._running and not len(self._outbox)
+
     async def ask(
         self,
         messages: Sequence[Sequence[Mapping[str, str]]],

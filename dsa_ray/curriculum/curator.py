@@ -212,6 +212,7 @@ class Curator:
             "rejected": sum(supply.rejected.values()),
             "queue_depth": supply.book.queue_depth,
             "outstanding": supply.book.outstanding,
+            "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
             "unvisited": self.sampler.unvisited,
             "open_rows": self.ledger.open_rows,

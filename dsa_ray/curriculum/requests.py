@@ -94,6 +94,11 @@ class RequestBook:
     def unsettled(self) -> int:
         return self.queue_depth + self.outstanding
 
+    def backlog(self, teacher: int) -> int:
+        """Requests that wait for a teacher or are out at it."""
+        out = sum(self._route(lease.request) == teacher for lease in self._leased.values())
+        return len(self._queues[teacher]) + out
+
     def unsettled_of(self, kind: Kind) -> int:
         """How many requests of a kind are neither accepted nor finally rejected."""
         return self._waiting[kind]

@@ -16,6 +16,7 @@ MAY_CHANGE = (
     "teacher.memory_fraction",
     "teacher.kv_cache_gib",
     "generate.replicas",
+    "generate.min_replicas",
     "generate.in_flight",
     "generate.slots",
     "generate.attempts",
