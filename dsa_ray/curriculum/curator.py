@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.held_back import Accepted
 from dsa_ray.curriculum.leases import LeaseLedger
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
-from dsa_ray.curriculum.supply import Accepted, Emit, Row, Supply
+from dsa_ray.curriculum.supply import Emit, Row, Supply
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
@@ -220,7 +221,7 @@ class Curator:
             "decisions": dict(self.decisions),
             "children": self.children.facts(),
             "attempt": self.ledger.attempt,
-            "reviews": len(supply.reviews),
+            "reviews": supply.in_review,
             "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
         }
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.held_back import Accepted, HeldBack
 from dsa_ray.curriculum.requests import RequestBook
-from dsa_ray.curriculum.review import Ballot, Finding, Reviews
 from dsa_ray.curriculum.routing import Router
 from dsa_ray.curriculum.spending import Spending
 from dsa_ray.curriculum.table import trainable
@@ -38,17 +38,6 @@ from dsa_ray.storage.texts import request_from_row
 Row = Mapping[str, Any]
 """What is known of a written item in numbers: `storage.texts.numbers`."""
 Emit = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """One accepted exercise, in numbers."""
-
-    request: ExerciseRequest
-    ref: TextRef
-    tokens: int
-    prompt_tokens: int
-    answer_hash: int
 
 
 class GraphTooSmall(Exception):
@@ -75,14 +64,9 @@ class Supply:
         self.book = RequestBook(
             generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed, self._router.teacher
         )
-        checks = generate.checks
-        self.reviews = Reviews(checks.votes, checks.agreement, checks.judge)
         answer = max(generate.max_tokens, generate.max_textbook_tokens)
         self.spending = Spending(generate.budget, (max(1, config.teacher.max_model_len - answer), answer))
         self.spent = False
-        self._held: dict[int, Accepted] = {}
-        self._reviews_ordered: Counter[tuple[int, Kind]] = Counter()
-        self._reviews_told: set[int] = set()
         self._given: list[ExerciseRequest] = []
         self._decomposition = Decomposition(graph.target, graph.max_depth, graph.max_skills, graph.elementary)
         self._elementary = {normalise(name) for name in graph.elementary}
@@ -99,6 +83,7 @@ class Supply:
         self.textbooks: dict[str, tuple[int, TextRef, int]] = {}
         self.written: Counter[Kind] = Counter()
         self.rejected: Counter[str] = Counter()
+        self._held = HeldBack(generate.checks, self.order, emit, self.rejected)
         self.output_tokens = 0
 
     @property
@@ -117,6 +102,11 @@ class Supply:
         return self.graph_done and self.book.unsettled_of(Kind.TEXTBOOK) == 0
 
     @property
+    def in_review(self) -> int:
+        """Exercises that wait for their reviews."""
+        return len(self._held.reviews)
+
+    @property
     def finished(self) -> bool:
         """All that was ordered is written, or given up; what is still to come would be ordered by verdicts."""
         return self._opened and self.book.unsettled == 0
@@ -124,8 +114,7 @@ class Supply:
     def start(self) -> None:
         """Order what is missing: decompositions, or the opening textbooks and exercises, or reviews."""
         self._ask_prerequisites()
-        for exercise, kind in list(self.reviews.lacking(self._reviews_ordered)):
-            self._order_review(self._held[exercise].request, kind)
+        self._held.order_lacking()
 
     def reserve_ids(self, highest: int) -> None:
         """Ids up to this one have been used before."""
@@ -214,10 +203,7 @@ class Supply:
         self._children = [request for request in minted.values() if request.cause is not None]
         settled = self._refs.keys() | given_up
         self.book.restore(minted.values(), settled)
-        for request in minted.values():
-            if request.kind in REVIEW_KINDS:
-                self._reviews_ordered[request.parents[0], request.kind] += 1
-                exercises += self._given_up(request) if request.id in given_up else []
+        exercises += self._held.restore(minted.values(), given_up)
         for request in minted.values():
             if request.kind is Kind.PREREQUISITES:
                 self._asked.add(request.skills[0])
@@ -243,7 +229,7 @@ class Supply:
                 if event["final"]:
                     given_up.add(event["id"])
             elif event["event"] == "review":
-                self._reviews_told.add(event["id"])
+                self._held.told_before(event["id"])
             elif event["event"] in ("plant", "seeds"):
                 self.reserve_ids(event["id"])
         return minted, given_up
@@ -264,48 +250,13 @@ class Supply:
         elif request.kind is Kind.TEXTBOOK:
             self.textbooks[request.skills[0]] = (request.id, ref, row["tokens"])
         elif request.kind in REVIEW_KINDS:
-            return self._reviewed(request, ref, row)
+            return self._held.answered(request, ref, row)
         else:
-            return self._take(Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"]))
+            if request.kind is Kind.GIVEN:
+                self._given.append(request)
+            accepted = Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])
+            return self._held.take(accepted, order=self._opened)
         return []
-
-    def _take(self, accepted: Accepted) -> list[Accepted]:
-        """An exercise is written: it is given on at once, or held back until its review is over."""
-        if accepted.request.kind is Kind.GIVEN:
-            self._given.append(accepted.request)
-        elif self.reviews.wanted:
-            self._held[accepted.request.id] = accepted
-            self.reviews.begin(_ballot(accepted))
-            if self._opened:
-                for exercise, kind in list(self.reviews.needed(accepted.request.id)):
-                    self._order_review(self._held[exercise].request, kind)
-            return []
-        return [accepted]
-
-    def _order_review(self, request: ExerciseRequest, kind: Kind) -> None:
-        order = Order(kind=kind, skills=request.skills, difficulty=request.difficulty, parents=(request.id,))
-        if self.order(order) is not None:
-            self._reviews_ordered[request.id, kind] += 1
-
-    def _reviewed(self, request: ExerciseRequest, ref: TextRef, row: Row) -> list[Accepted]:
-        exercise = request.parents[0]
-        if request.kind is Kind.CRITIQUE:
-            return self._conclude(self.reviews.judged(exercise, row["score"]))
-        answer = Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])
-        return self._conclude(self.reviews.vote(exercise, _ballot(answer)))
-
-    def _conclude(self, finding: Finding | None) -> list[Accepted]:
-        """Give on an exercise whose review is over, with the answer that won; or count why not."""
-        if finding is None:
-            return []
-        held, winner = self._held.pop(finding.exercise), finding.winner
-        if finding.exercise not in self._reviews_told:
-            self._emit({"event": "review", **_told(finding)})
-        if not finding.kept:
-            self.rejected[finding.reason] += 1
-            return []
-        lengths = {"tokens": winner.tokens, "prompt_tokens": winner.prompt_tokens}
-        return [replace(held, ref=winner.ref, answer_hash=winner.answer_hash, **lengths)]
 
     def _given_up(self, request: ExerciseRequest) -> list[Accepted]:
         """A request was closed without an item: whoever waits for it goes on without."""
@@ -313,10 +264,8 @@ class Supply:
             self._decomposition.give_up(request.skills[0])
             if self.graph is None:
                 self._ask_prerequisites()
-        elif request.kind is Kind.ANSWER:
-            return self._conclude(self.reviews.no_vote(request.parents[0]))
-        elif request.kind is Kind.CRITIQUE:
-            return self._conclude(self.reviews.judged(request.parents[0], None))
+        elif request.kind in REVIEW_KINDS:
+            return self._held.given_up(request)
         return []
 
     def _close(self, request: ExerciseRequest, reason: str) -> None:
@@ -410,25 +359,3 @@ class Supply:
 def _unknown(skill: str) -> SkillBrief:
     """A skill outside the graph, of an exercise from the user's own data."""
     return SkillBrief(id=skill, name=skill.replace("-", " "))
-
-
-def _ballot(accepted: Accepted) -> Ballot:
-    return Ballot(
-        id=accepted.request.id,
-        answer_hash=accepted.answer_hash,
-        ref=accepted.ref,
-        tokens=accepted.tokens,
-        prompt_tokens=accepted.prompt_tokens,
-    )
-
-
-def _told(finding: Finding) -> dict[str, Any]:
-    return {
-        "id": finding.exercise,
-        "kept": finding.kept,
-        "reason": finding.reason,
-        "winner": finding.winner.id,
-        "agreed": finding.agreed,
-        "votes": finding.votes,
-        "score": finding.score,
-    }
