@@ -37,7 +37,7 @@ class ChecksConfig(Section):
     near_duplicate_in_skill: Share = 0.0
     """The same among items that share a skill, where less similarity may be too much; 0 leaves it out."""
     near_duplicate_items: Positive = 50_000
-    """So many items are remembered for it, about 10 KB each; beyond them the oldest is forgotten."""
+    """So many items are remembered for it, about 5 KB each; beyond them the oldest is forgotten."""
     mathematics: bool = False
     """Equations between numbers in a solution hold, and a final answer that it names is the item's answer."""
     user: tuple[str, ...] = ()
