@@ -39,7 +39,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG."""
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
-    strange = [word for word in rest if word.startswith("-") or parsed.command is not run_command]
+    strange = [word for word in rest if word.startswith("-") or parsed.command not in (run_command, generate_command)]
     if strange:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
     if rest:
@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
     run.set_defaults(command=run_command)
 
+    generate = commands.add_parser("generate", help="write textbooks and exercises only; goes on where it was stopped")
+    generate.add_argument("config", metavar="CONFIG")
+    generate.add_argument("overrides", nargs="*", metavar="key=value")
+    generate.set_defaults(command=generate_command)
+
     for name, command, text in (
         ("status", status_command, "where a run stands"),
         ("report", report_command, "what a finished run came to"),
@@ -81,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--exam", help="`embedded` or a JSONL file; by default that of the run")
     evaluate.add_argument("--no-exam", action="store_true", help="only the tasks")
     evaluate.set_defaults(command=eval_command)
+    export = commands.add_parser("export", help="a run's texts as a dataset")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--format", default="parquet", help="parquet, jsonl, trl, alpaca or sharegpt")
+    export.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset and its card go")
+    export.add_argument("--all", action="store_true", help="with what reviews dropped and verdicts found erroneous")
+    export.add_argument("--push", metavar="NAME", help="upload it to the Hugging Face hub as a private dataset")
+    export.set_defaults(command=export_command)
 
     doctor = commands.add_parser("doctor", help="is this machine fit?")
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
@@ -117,6 +129,18 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.pipeline import run
 
     return run(config, resume=parsed.resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
+
+
+def generate_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.preflight import check_models, check_storage
+
+    config = load(parsed.config, parsed.overrides)
+    check_storage(config)
+    check_models(config)
+
+    from dsa_ray.writing import generate
+
+    return generate(config)
 
 
 def dry_run(config: Config) -> str:
@@ -231,6 +255,26 @@ def eval_command(parsed: argparse.Namespace) -> int:
     )
     with quiet(None) as terminal:
         print("\n".join(lines(assess(request))), file=terminal)
+    return 0
+
+
+def export_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.storage.datasets import FORMATS, export, push
+    from dsa_ray.storage.run_folder import RunFolder
+
+    if parsed.format not in FORMATS:
+        raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {', '.join(FORMATS)}")
+    if parsed.push and "://" in parsed.out:
+        raise ConfigError("--push: uploads a local folder; give one with --out")
+    counts = export(RunFolder.open(_find_run(parsed.run)), parsed.format, parsed.out, parsed.all)
+    for name, count in counts.items():
+        print(f"{parsed.out.rstrip('/')}/{name}: {count} rows")
+    if parsed.push:
+        try:
+            print(push(parsed.out, parsed.push))
+        except (OSError, ValueError) as error:
+            print(f"dsa: --push {parsed.push}: {str(error).splitlines()[0]}", file=sys.stderr)
+            return FAILED
     return 0
 
 

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from dsa_ray.sections import BudgetConfig, ChecksConfig, Positive, Section, SeedConfig, Share
 
 
 class ConfigError(Exception):
     """A broken configuration: one clear line, exit code 2."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RunConfig(Section):
@@ -93,6 +88,17 @@ class TeacherConfig(Section):
     """Size of the KV cache (CPU only)."""
 
 
+class PoolTeacher(TeacherConfig):
+    """One of several teachers."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of the work, relative to the weights of the others that write the same."""
+    replicas: Positive = 1
+    """Replicas of this teacher."""
+    writes: tuple[Literal["questions", "answers", "critiques"], ...] = ("questions", "answers", "critiques")
+    """What it is asked for; `questions` are whole exercises, textbooks and the graph."""
+
+
 class StudentConfig(Section):
     model: str = "embedded:student"
     """Hugging Face name, a folder, or `embedded:student`."""
@@ -102,7 +108,9 @@ class StudentConfig(Section):
 
 class GenerateConfig(Section):
     replicas: Positive = 1
-    """Teacher replicas."""
+    """Teacher replicas; with `min_replicas`, at most so many."""
+    min_replicas: int | None = Field(default=None, ge=0)
+    """Let each teacher's replicas come and go between this, 0 allowed, and their number, by backlog; none keeps all."""
     in_flight: Positive = 64
     """Requests that one replica keeps in flight."""
     slots: Positive = 256
@@ -134,6 +142,16 @@ class GenerateConfig(Section):
     """An exercise (question and solution, student tokens) that is longer is treated as `long_exercises` says."""
     long_exercises: Literal["refuse", "truncate"] = "refuse"
     """`refuse`: rejected as too_long; `truncate`: its solution is cut off, without an end token. Both are counted."""
+    checks: ChecksConfig = ChecksConfig()
+    decontaminate: tuple[str, ...] = ()
+    """Evaluation sets (JSONL files with a `question` per line; paths or URIs) whose questions must not be written."""
+    budget: BudgetConfig = BudgetConfig()
+    prompts: str | None = None
+    """Folder of your own prompt templates (`exercise.j2`, ...); those that it lacks are the built-in ones."""
+    seeds: tuple[SeedConfig, ...] = ()
+    """Exercises of your own that are there from the start."""
+    seed_variants: int = Field(default=0, ge=0)
+    """Variants that a teacher writes of each of them."""
 
 
 class TrainConfig(Section):
@@ -266,6 +284,8 @@ class Config(Section):
     run: RunConfig
     graph: GraphConfig
     teacher: TeacherConfig = TeacherConfig()
+    teachers: tuple[PoolTeacher, ...] = ()
+    """Several teachers, weighted, in place of `teacher` and `generate.replicas`."""
     student: StudentConfig = StudentConfig()
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
@@ -273,6 +293,11 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()
+
+    @property
+    def pool(self) -> tuple[PoolTeacher, ...]:
+        """The teachers: those of `teachers`, or `teacher` alone."""
+        return self.teachers or (PoolTeacher(**self.teacher.model_dump(), replicas=self.generate.replicas),)
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
@@ -299,10 +324,24 @@ def _check_graph(graph: GraphConfig) -> None:
 
 def _check_teacher(config: Config) -> None:
     teacher = config.teacher
-    if teacher.kind == "openai" and not teacher.base_url:
-        raise ValueError("teacher.base_url: an openai teacher needs its endpoint; set teacher.base_url=http://...")
-    if teacher.kind == "python" and not teacher.factory:
-        raise ValueError("teacher.factory: a python teacher needs it; set teacher.factory=package.module:callable")
+    for name, one in [("teacher", teacher), *((f"teachers.{n}", one) for n, one in enumerate(config.teachers))]:
+        if one.kind == "openai" and not one.base_url:
+            raise ValueError(f"{name}.base_url: an openai teacher needs its endpoint; set {name}.base_url=http://...")
+        if one.kind == "python" and not one.factory:
+            raise ValueError(f"{name}.factory: a python teacher needs it; set {name}.factory=package.module:callable")
+    checks = config.generate.checks
+    for role, needed in (("questions", True), ("answers", checks.votes), ("critiques", checks.judge)):
+        if needed and not any(role in one.writes for one in config.pool):
+            raise ValueError(f"teachers: none of them writes {role}; name it under `writes` of one of them")
+    budget = config.generate.budget
+    if budget.money is not None and not (budget.input_price or budget.output_price):
+        raise ValueError(
+            "generate.budget.money: without a price it would never bind; set generate.budget.input_price and "
+            "generate.budget.output_price, per million tokens"
+        )
+    least = config.generate.min_replicas
+    if least is not None and least > min(one.replicas for one in config.pool):
+        raise ValueError(f"generate.min_replicas: {least} is more than the replicas of a teacher; lower it")
     if config.generate.in_flight > config.generate.slots:
         raise ValueError(
             f"generate.slots: {config.generate.slots} is less than generate.in_flight {config.generate.in_flight}, "
@@ -467,7 +506,13 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
 
     model: type[BaseModel] = Config
     for part in loc[:-1]:
-        model = model.model_fields[str(part)].annotation  # type: ignore[assignment]
+        if isinstance(part, str):
+            model = _section(model.model_fields[part].annotation)
     known = sorted(model.model_fields)
     close = get_close_matches(str(loc[-1]), known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+
+
+def _section(annotation: Any) -> type[BaseModel]:
+    """The section that a field holds, alone or in a tuple."""
+    return next((part for part in get_args(annotation) if isinstance(part, type)), annotation)

@@ -1,7 +1,8 @@
 """The whole algorithm in one process: the reference, the debugger, and the oracle of the ring.
 
-    run      the same parts as the ring, called one after another: ask, examine, record, plan, train, observe
-    replay   trains a recorded run's leases again with a plain torch engine, and judges the losses anew
+    run       the same parts as the ring, called one after another: ask, examine, record, plan, train, observe
+    generate  the writing alone
+    replay    trains a recorded run's leases again with a plain torch engine, and judges the losses anew
 
 No Ray, no vLLM, no DeepSpeed: the teacher is any text engine, the trainer is `training.torch_engine`.
 """
@@ -30,6 +31,7 @@ from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Verdict, Writ
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, written_row
+from dsa_ray.streams.batches import rejection_row
 from dsa_ray.training.collate import Row, pack
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import load_student
@@ -70,6 +72,24 @@ def run(config: Config, folder: RunFolder, teacher: TextEngine, examiner: Examin
     return host
 
 
+def generate(config: Config, folder: RunFolder, teacher: TextEngine, examiner: Examiner) -> CuratorHost:
+    """Only the writing: the graph, textbooks and exercises that a configuration orders, with their reviews.
+
+    Raises:
+        RuntimeError: nothing can be written any more and something is still wanted.
+    """
+    host = CuratorHost(config, folder.path, trains=False)
+    host.restore()
+    host.start()
+    writer = _Writer(config, host, teacher, examiner, folder.journal)
+    while not host.generation_over:
+        if not writer.write() and not host.generation_over:
+            raise RuntimeError(f"nothing to write and generation is not over: {host.status()}")
+        host.write_events(host.take_events())
+    host.write_events(host.take_events())
+    return host
+
+
 class _Writer:
     """Replica, generation stream and recorder in one: one batch of requests at a time."""
 
@@ -89,9 +109,7 @@ class _Writer:
             segment = self._journal.write([written_row(item) for item in written])
             self._host.accept(segment, [numbers(item, place) for place, item in enumerate(written)])
         failed = [result for result in results if not isinstance(result, Written)]
-        self._host.curator.reject(
-            [{"id": f.request.id, "attempt": f.request.attempt, "reason": f.reason, "detail": f.detail} for f in failed]
-        )
+        self._host.curator.reject([rejection_row(rejection) for rejection in failed])
         return bool(assignments)
 
     async def _complete(self, assignments: Sequence[Assignment]) -> list[Completion]:
@@ -99,7 +117,7 @@ class _Writer:
 
     async def _completion(self, assignment: Assignment) -> Completion:
         parents = tuple(self._texts.get(ref) for ref in assignment.parents)
-        prompt = render(assignment, parents)
+        prompt = render(assignment, parents, self._config.generate.prompts)
         answer = await self._teacher.generate(call_for(assignment, parents, prompt, self._config.generate))
         origin = self._config.teacher.model, f"{self._teacher.version}/{REPLICA}.{INCARNATION}"
         return completion(assignment, prompt, answer, origin, seconds=0.0)

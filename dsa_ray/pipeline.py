@@ -14,6 +14,7 @@ Only the driver's loop waits for more than one thing at a time, and it looks at 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -29,12 +30,14 @@ from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam as embedded_exam
 from dsa_ray.evaluation.exam import Question, load_exam
+from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
 from dsa_ray.memory import model_shape
 from dsa_ray.report.loggers import Loggers, flops_utilisation
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
+from dsa_ray.seeding import take_seeds
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.watchdog import Stalled, Watchdog
 
@@ -51,11 +54,13 @@ class Exam:
     """The held-out questions and what the student answered, before and after."""
 
     questions: list[Question]
+    prompts: str | None = None
+    """Folder of the user's own templates."""
     answers: dict[str, list[str]] = field(default_factory=dict)
     pending: ray.ObjectRef | None = None
 
     def messages(self) -> list[list[dict[str, str]]]:
-        return [student_messages(question.question) for question in self.questions]
+        return [student_messages(question.question, templates=self.prompts) for question in self.questions]
 
     def collect(self, when: str) -> bool:
         """Take the answers if they are there. Returns whether this sitting is over."""
@@ -93,11 +98,13 @@ class _Run:
         self._config = config
         self._folder = folder
         self._view = view
-        self._exam = Exam(_questions(config))
+        self._exam = Exam(_questions(config), config.generate.prompts)
         teacher = config.teacher.model
         served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
         models = served, shipped.resolve(config.student.model)
-        self._ring = Ring(config, folder, models, [question.question for question in self._exam.questions])
+        held_out = [question.question for question in self._exam.questions]
+        self._ring = Ring(config, folder, models, held_out)
+        self._examiner = functools.partial(make_examiner, config, models[1], held_out, journal=folder.journal)
         self._loggers = Loggers(config, folder.path)
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
@@ -139,6 +146,7 @@ class _Run:
     def _steps(self) -> None:
         ring, exam = self._ring, self._exam
         self._clock.enter("start")
+        take_seeds(self._config, self._folder, self._examiner)
         ring.start()
         ring.start_student()
         ring.begin_training()
@@ -164,6 +172,7 @@ class _Run:
         status = self._ring.status()
         if status["failure"]:
             raise RingBroken(status["failure"])
+        self._ring.scale(status)
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])

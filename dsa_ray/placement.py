@@ -76,16 +76,18 @@ class _Wish:
     """Whether it keeps CPUs busy, and so gets threads."""
 
 
-def plan(config: Config, cluster: ClusterShape) -> Placement:
+def plan(config: Config, cluster: ClusterShape, trains: bool = True) -> Placement:
     """Lay the run out on the cluster.
 
     `cluster.cpus` of the configuration limits the CPUs; on a cluster that is joined (`cluster.address`) it may also be
     more than is there now, for an autoscaler to bring.
 
+    Without training there are neither ranks nor a student.
+
     Raises:
         PlacementError: with what is missing and the key to change.
     """
-    wishes = _wishes(config)
+    wishes = [wish for wish in _wishes(config) if trains or wish.name not in _TRAINING]
     available = _available_cpus(config, cluster)
     _check_gpu_keys(config)
     _place_cards(wishes, cluster)
@@ -107,25 +109,37 @@ def demand(config: Config) -> ClusterShape:
     return ClusterShape(cpus=max(cpus, config.cluster.cpus or 0), gpus=cards, nodes=nodes, node_gpus=(cards,))
 
 
+_TRAINING = frozenset({"student", "rank", "training_source"})
+
+
+def teacher_share(number: int) -> str:
+    """Name of the share of the replicas of a teacher of the pool."""
+    return f"teacher-{number}" if number else "teacher"
+
+
+def _teacher_wish(config: Config, number: int) -> _Wish:
+    teacher, gpus = config.pool[number], config.cluster.replica_gpus
+    served_here = teacher.kind != "openai"
+    cpus = (1.0 + teacher.tensor_parallel) if gpus else 4.0
+    return _Wish(
+        teacher_share(number),
+        teacher.replicas,
+        cpus if served_here else 0.5,
+        0.1 if served_here else 0.02,
+        gpus if served_here else 0,
+        f"teachers.{number}.replicas" if config.teachers else "generate.replicas",
+        served_here,
+    )
+
+
 def _wishes(config: Config) -> list[_Wish]:
     """What each process could use. A process on a GPU needs CPUs only to feed it."""
     places, ranks = config.cluster, config.train.ranks
-    tensor_parallel = config.teacher.tensor_parallel
-    replicas = config.generate.replicas
-    served_here = config.teacher.kind != "openai"
-    teacher_cpus = (1.0 + tensor_parallel) if places.replica_gpus else 4.0
+    replicas = sum(teacher.replicas for teacher in config.pool)
     return [
         _Wish("curator", 1, 1.0, 0.02, 0, "cluster.cpus"),
         _Wish("recorder", 1, 0.5, 0.02, 0, "cluster.cpus"),
-        _Wish(
-            "teacher",
-            replicas,
-            teacher_cpus if served_here else 0.5,
-            0.1 if served_here else 0.02,
-            places.replica_gpus if served_here else 0,
-            "generate.replicas",
-            served_here,
-        ),
+        *(_teacher_wish(config, number) for number in range(len(config.pool))),
         _Wish(
             "student", 1, 2.0 if places.student_gpus else 4.0, 0.05, places.student_gpus, "cluster.student_gpus", True
         ),

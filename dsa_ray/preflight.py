@@ -36,12 +36,16 @@ def check_models(config: Config) -> None:
     Raises:
         ConfigError: names the key.
     """
-    if config.teacher.kind == "vllm":
-        _check_model("teacher.model", config.teacher.model)
+    for number, teacher in enumerate(config.pool):
+        if teacher.kind == "vllm":
+            _check_model(f"teachers.{number}.model" if config.teachers else "teacher.model", teacher.model)
     _check_model("student.model", config.student.model)
     exam = config.evaluate.exam
     if exam != "embedded" and not Path(exam).expanduser().is_file():
         raise ConfigError(f"evaluate.exam: there is no file {exam}; give a JSONL file, or `embedded`")
+    for path in config.generate.decontaminate:
+        if "://" not in path and not Path(path).is_file():
+            raise ConfigError(f"generate.decontaminate: there is no file {path}; give JSONL files with a `question`")
 
 
 def check_engines(config: Config, find: Callable[[str], object] = find_spec) -> None:

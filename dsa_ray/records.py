@@ -39,9 +39,19 @@ class Kind(StrEnum):
     """The class sessions of a syllabus."""
     CONCEPTS = "concepts"
     """The key concepts of its sessions."""
+    EASIER = "easier"
+    """The same skill one difficulty down: a step towards an exercise that is too hard."""
+    GIVEN = "given"
+    """An exercise from the user's own data: no teacher is asked."""
+    ANSWER = "answer"
+    """A solution and an answer to a question that is already written, perhaps by another model."""
+    CRITIQUE = "critique"
+    """A judgement of an exercise: what is wrong with it, and a score."""
 
 
-EXERCISE_KINDS = frozenset({Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
+EXERCISE_KINDS = frozenset({Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER, Kind.EASIER, Kind.GIVEN})
+REVIEW_KINDS = frozenset({Kind.ANSWER, Kind.CRITIQUE})
+"""What is written about an exercise before it is trained on."""
 CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
 LIST_KINDS = frozenset(
     {Kind.PREREQUISITES, Kind.FIELDS, Kind.SUBFIELDS, Kind.DISCIPLINES, Kind.SUBJECTS, Kind.SESSIONS, Kind.CONCEPTS}
@@ -191,6 +201,10 @@ class Completion:
     """Template name and content hash, e.g. `exercise@3f9a1c20`."""
     output_tokens: int
     seconds: float
+    question: str = ""
+    """Of an answer: the question that it answers."""
+    input_tokens: int = 0
+    """Tokens of the prompt, as the engine counted them; 0 where it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,18 +241,31 @@ CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Critique:
+    """A judgement of an exercise."""
+
+    critique: str
+    score: int
+    """1 (wrong or useless) to 5 (right, clear and worth solving)."""
+
+
+Item = Prerequisites | Textbook | Exercise | Critique
+"""What a completion can hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """An item that passed the checks, with its lineage and its tokens. The row of the `written` journal."""
 
     request: ExerciseRequest
-    item: Prerequisites | Textbook | Exercise
+    item: Item
     generator: str
     generator_version: str
     prompt_version: str
     content_hash: int
     """64-bit hash of the normalised text; serves duplicates only."""
     answer_hash: int = 0
-    """64-bit hash of the normalised final answer; 0 where there is none."""
+    """64-bit hash of the normalised final answer, equal for equal numbers; 0 where there is none."""
     input_ids: tuple[int, ...] = ()
     """The student's tokens: prompt and answer, end token included. Empty for prerequisites."""
     prompt_tokens: int = 0
@@ -247,6 +274,8 @@ class Written:
     """(check, result) pairs, one per check that ran."""
     output_tokens: int = 0
     seconds: float = 0.0
+    input_tokens: int = 0
+    """Of the teacher's prompt."""
 
     @property
     def tokens(self) -> int:
@@ -267,6 +296,10 @@ class Rejection:
     """A short key, bounded in number: schema, truncated, duplicate, contaminated, too_long, engine, ..."""
     detail: str = ""
     """At most 200 characters for people."""
+    output_tokens: int = 0
+    input_tokens: int = 0
+    seconds: float = 0.0
+    """What it cost all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

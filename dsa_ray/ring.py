@@ -26,15 +26,17 @@ import ray
 from ray.actor import ActorHandle
 
 from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.embedded import shipped
 from dsa_ray.engines.base import EngineError
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
-from dsa_ray.placement import Placement, plan
+from dsa_ray.placement import Placement, plan, teacher_share
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.generation import StreamPlan
 
@@ -55,6 +57,7 @@ class Ring:
         models: folders or names of the teacher's and the student's model.
         held_out: exam questions, which no written exercise may contain.
         graph_only: the teacher draws the graph, and nothing else is written.
+        trains: False for writing alone: no ranks and no student.
     """
 
     def __init__(
@@ -64,15 +67,17 @@ class Ring:
         models: tuple[str, str],
         held_out: Sequence[str],
         graph_only: bool = False,
+        trains: bool = True,
     ) -> None:
         self._graph_only = graph_only
+        self._trains = trains
         self._config = config
         self._run = run
         self._teacher_model, self._student_model = models
         self._held_out = tuple(held_out)
         self._fit: ray.ObjectRef | None = None
         self._recording: ray.ObjectRef | None = None
-        self._replicas: list[ActorHandle] = []
+        self._pool: ReplicaPool | None = None
         self._trainer: ActorHandle | None = None
         self._taking_up: ray.ObjectRef | None = None
         self._offered = ""
@@ -83,32 +88,47 @@ class Ring:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
         _connect(config)
-        self._placement = placement = plan(config, _cluster_shape())
+        self._placement = placement = plan(config, _cluster_shape(), self._trains)
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
-            plain, self._run.path, self._graph_only
+            plain, self._run.path, self._graph_only, self._trains
         )
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
-        share = placement["teacher"]
-        self._replicas = [
-            ReplicaActor.options(
-                name=self._name(f"teacher-{index}"),
-                num_cpus=share.cpus,
-                num_gpus=share.gpus,
-                max_restarts=-1,
-            ).remote(
-                f"teacher-{index}",
-                config,
-                self._teacher_model,
-                self._name("curator"),
-                self._run.journal,
-                (share.gpus, share.threads),
-            )
-            for index in range(share.count)
-        ]
-        self._starting = [replica.start.remote() for replica in self._replicas]
+        self._starting = []
+        self._pool = ReplicaPool(config, self._start_replica)
+        self._pool.open()
         self._recording = self._start_recorder()
         return placement
+
+    def scale(self, status: Mapping[str, Any]) -> None:
+        """Let replicas come and go by the backlog, where `generate.min_replicas` allows it."""
+        self._pool.scale(status["backlog"])
+
+    def _start_replica(self, index: int, number: int) -> ActorHandle:
+        """Replica `index` of the run, which serves teacher `number` of the pool; its engine begins to start."""
+        config, share = self._config, self._placement[teacher_share(number)]
+        model = self._teacher_model
+        if config.teachers:
+            teacher = config.pool[number]
+            model = shipped.resolve(teacher.model) if teacher.kind == "vllm" else teacher.model
+            config = config.model_copy(update={"teacher": teacher})
+        replica = ReplicaActor.options(
+            name=self._name(f"teacher-{index}"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
+        ).remote(
+            f"teacher-{index}",
+            config,
+            model,
+            self._name("curator"),
+            self._run.journal,
+            (share.gpus, share.threads),
+        )
+        self._starting.append(replica.start.remote())
+        return replica
+
+    def writing_over(self) -> bool:
+        """Whether everything that was ordered is written and durable. Raises `RingBroken` as `status` does."""
+        self._check_parts()
+        return self._recording is None
 
     def status(self) -> dict[str, Any]:
         """The curator's status. Raises `RingBroken` when a part has ended that should not have."""
@@ -128,7 +148,9 @@ class Ring:
 
     def replica_stats(self) -> list[dict[str, Any]]:
         """Figures of the teacher replicas that answer at once; one that starts or restarts is left out."""
-        calls = [replica.stats.remote() for replica in self._replicas]
+        calls = [replica.stats.remote() for replica in self._pool.replicas] if self._pool else []
+        if not calls:
+            return []
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1.0)
         return [stats for call in ready if (stats := _value(call)) is not None]
 
@@ -206,16 +228,16 @@ class Ring:
         if self._recording is not None:
             ray.get(self._recording, timeout=self._config.watch.stall_s)
             self._recording = None
-        for replica in self._replicas:
-            ray.kill(replica, no_restart=True)
-        self._replicas = []
+        if self._pool is not None:
+            self._pool.close()
 
     def stop(self) -> None:
         """End everything that was started here; a local cluster ends too."""
         if ray.is_initialized():
-            for actor in (self._trainer, *self._replicas):
-                if actor is not None:
-                    ray.kill(actor, no_restart=True)
+            if self._trainer is not None:
+                ray.kill(self._trainer, no_restart=True)
+            if self._pool is not None:
+                self._pool.close()
             ray.shutdown()
 
     def _name(self, part: str) -> str:
@@ -227,9 +249,12 @@ class Ring:
             reader_cpus=placement["generation_source"].cpus,
             examiner_cpus=placement["examiner"].cpus,
             patience_s=config.watch.engine_start_s,
+            elastic=config.generate.min_replicas is not None,
         )
-        names = [self._name(f"teacher-{index}") for index in range(placement["teacher"].count)]
-        examiner = functools.partial(make_examiner, config, self._student_model, self._held_out)
+        names = [self._name(f"teacher-{index}") for index in range(self._pool.most)]
+        examiner = functools.partial(
+            make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
+        )
         recorder = RecorderActor.options(
             name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
         ).remote(self._run.journal, self._name("curator"), names, examiner, stream, config.watch.stall_s)

@@ -226,3 +226,26 @@ def test_an_unknown_benchmark_names_the_known_ones(
     assert cli.main(["bench", "ring"]) == 5
     assert cli.main(["bench", "ring", "--quick"]) == 7
     assert cli.main(["bench"]) == 0
+
+
+def test_generate_passes_the_resolved_configuration_on(monkeypatch: pytest.MonkeyPatch, storage: str) -> None:
+    calls: list[Config] = []
+    monkeypatch.setitem(
+        sys.modules, "dsa_ray.writing", SimpleNamespace(generate=lambda config: calls.append(config) or 3)
+    )
+    assert cli.main(["generate", QUICKSTART, storage, "run.name=w"]) == 3
+    assert calls[0].run.name == "w"
+
+
+def test_an_unknown_format_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "nowhere", "--format", "word", "--out", str(tmp_path)]) == 2
+    assert "known are parquet, jsonl, trl, alpaca, sharegpt" in capsys.readouterr().err
+
+
+def test_a_run_without_texts_is_exported_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = parse({"run": {"name": "empty", "storage": str(tmp_path)}, "graph": {"target": "t"}})
+    RunFolder.create(str(tmp_path), config).close()
+    out = tmp_path / "out"
+    assert cli.main(["export", str(tmp_path / "empty"), "--format", "jsonl", "--out", str(out)]) == 0
+    assert "exercises.jsonl: 0 rows" in capsys.readouterr().out
+    assert (out / "README.md").is_file()

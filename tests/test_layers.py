@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dsa_ray"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"records", "config"}
+BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"ring", "outcome", "watchdog", "screen", "live", "assess"}
+DRIVER = {"ring", "outcome", "watchdog", "screen", "live", "assess", "seeding"}
 """What the pipeline and the commands are made of."""
-WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build"}
+WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build", "writing"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {
     "storage": set(),
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-RAY = {"actors", "streams", "ring", "pipeline", "graph_build"}
+RAY = {"actors", "streams", "ring", "pipeline", "graph_build", "writing"}
 """Where Ray may be imported at all."""
 
 

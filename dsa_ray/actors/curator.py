@@ -30,10 +30,11 @@ class CuratorActor:
         config: the resolved configuration, plain.
         run: path of the run folder.
         graph_only: the graph is made, and nothing else.
+        trains: False where nothing is trained.
     """
 
-    def __init__(self, config: dict[str, Any], run: str, graph_only: bool = False) -> None:
-        self._host = CuratorHost(parse(config), run, graph_only=graph_only)
+    def __init__(self, config: dict[str, Any], run: str, graph_only: bool = False, trains: bool = True) -> None:
+        self._host = CuratorHost(parse(config), run, graph_only=graph_only, trains=trains)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()
 

@@ -16,7 +16,7 @@ from dsa_ray.actors.recorder import Recorder
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.batches import Examined, Examines
-from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined
+from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined, handle_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class RecorderActor:
         plan: StreamPlan,
         stall_s: float,
     ) -> None:
-        self._curator, self._replicas = ray.get_actor(curator), [ray.get_actor(name) for name in replicas]
+        self._curator = ray.get_actor(curator)
+        self._replicas = list(replicas) if plan.elastic else [ray.get_actor(name) for name in replicas]
         self._examiner, self._plan, self._stall_s = examiner, plan, stall_s
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
@@ -97,8 +98,9 @@ class RecorderActor:
         tokens: dict[int, list[str]] = {}
         for batch in batches:
             tokens.setdefault(batch.replica, []).append(batch.token)
-        for replica, confirmed in tokens.items():
-            self._replicas[replica].confirm.remote(confirmed)
+        for index, confirmed in tokens.items():
+            if (replica := handle_of(self._replicas[index])) is not None:
+                replica.confirm.remote(confirmed)
 
     def _tell(self, method: str, *arguments: Any) -> Any:
         """Call the curator until it answers: it restarts on its own, and every method is idempotent."""

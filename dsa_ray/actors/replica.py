@@ -116,6 +116,12 @@ class Replica:
         self._outbox.confirm(tokens)
         self._changed.set()
 
+    async def retire(self) -> bool:
+        """Take no more work. Whether all that was taken is finished, durable and confirmed: then it may be ended."""
+        if self._puller is not None:
+            self._puller.cancel()
+        return not self._running and not len(self._outbox)
+
     async def ask(
         self,
         messages: Sequence[Sequence[Mapping[str, str]]],
@@ -274,7 +280,7 @@ class Replica:
     async def _work(self, assignment: Assignment) -> None:
         began = time.monotonic()
         parents = await self._parents(assignment)
-        prompt = render(assignment, parents)
+        prompt = render(assignment, parents, self._config.generate.prompts)
         call = call_for(assignment, parents, prompt, self._config.generate)
         try:
             answer, version = await self._generate(call)

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.held_back import Accepted
 from dsa_ray.curriculum.leases import LeaseLedger
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
-from dsa_ray.curriculum.supply import Accepted, Emit, Row, Supply
+from dsa_ray.curriculum.supply import Emit, Row, Supply
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
@@ -44,6 +45,7 @@ class Curator:
         emit: takes events (plain dicts) for the journal, in order.
         clock: seconds; monotonic.
         supply: the generation side; one that starts from nothing if not given.
+        trains: False where texts are written and nothing is trained: generation ends with what was ordered first.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class Curator:
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
         supply: Supply | None = None,
+        trains: bool = True,
     ) -> None:
         self._config = config
+        self._trains = trains
         self._emit = emit
         self._clock = clock
         self._rng = np.random.default_rng((config.run.seed, 1))
@@ -82,8 +86,11 @@ class Curator:
         """Work for a replica; an empty list when there is none now."""
         if self.generation_over:
             return []
-        self._keep_lead()
-        return self.supply.lease(replica, incarnation, n, self._clock())
+        if self._trains:
+            self._keep_lead()
+        leased = self.supply.lease(replica, incarnation, n, self._clock())
+        self._take_released()
+        return leased
 
     def accept(self, segment: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Book items that are durable in segment `segment` of the written journal. Idempotent."""
@@ -99,7 +106,8 @@ class Curator:
 
     def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Count failed attempts."""
-        self.supply.reject(rows)
+        for accepted in self.supply.reject(rows):
+            self._add_exercise(accepted)
         self._open_training()
 
     def edit(self, name: str, row: Any) -> None:
@@ -108,8 +116,8 @@ class Curator:
 
     @property
     def generation_over(self) -> bool:
-        """Nothing that is written from now on could still be trained on."""
-        return self.planner.done
+        """Nothing that is written from now on could still be trained on; without training, all is written."""
+        return self.planner.done if self._trains else self.supply.finished
 
     # training side
 
@@ -220,6 +228,7 @@ class Curator:
             "rejected": sum(supply.rejected.values()),
             "queue_depth": supply.book.queue_depth,
             "outstanding": supply.book.outstanding,
+            "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
             "unvisited": self.sampler.unvisited,
             "open_rows": self.ledger.open_rows,
@@ -229,6 +238,8 @@ class Curator:
             "attempt": self.ledger.attempt,
             "edits": len(supply.edits),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
+            "reviews": supply.in_review,
+            "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
         }
 
     def facts(self) -> dict[str, Any]:
@@ -241,6 +252,7 @@ class Curator:
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
             "coverage": supply.coverage.rows(supply.graph) if supply.graph else [],
+            "spending": supply.spending.facts(),
             "planted": len(self.table.planted),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
@@ -268,6 +280,11 @@ class Curator:
             assert request.cause is not None
             self.policy.remember(request.cause, request.kind, request.parents)
 
+    def _take_released(self) -> None:
+        released, self.supply.released = self.supply.released, []
+        for accepted in released:
+            self._add_exercise(accepted)
+
     def _open_training(self) -> None:
         if not self.planner.textbooks_known and (self.supply.textbooks_settled or self.supply.first_books is not None):
             books = self.supply.fix_first_phase()
@@ -290,7 +307,8 @@ class Curator:
         self.sampler.add(request.id, 1.0, front=child)
         if child:
             self.children.was_written(request.kind)
-        self._plant(request.id)
+        if self._trains:
+            self._plant(request.id)
 
     def _plant(self, question: int) -> None:
         """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""

@@ -42,10 +42,16 @@ class CuratorHost:
         run: path of the run folder.
         clock: seconds, monotonic.
         graph_only: the graph is made, and nothing else.
+        trains: see `Curator`.
     """
 
     def __init__(
-        self, config: Config, run: str, clock: Callable[[], float] = time.monotonic, graph_only: bool = False
+        self,
+        config: Config,
+        run: str,
+        clock: Callable[[], float] = time.monotonic,
+        graph_only: bool = False,
+        trains: bool = True,
     ) -> None:
         self._config = config
         self._run = RunFolder.open(run)
@@ -63,7 +69,8 @@ class CuratorHost:
         """What `saved` was told."""
         self.published: dict[str, Any] | None = None
         """The newest snapshot of the student."""
-        self.curator = Curator(config, self._emit, clock, Supply(config, self._emit, self._start(), graph_only))
+        supply = Supply(config, self._emit, self._start(), graph_only)
+        self.curator = Curator(config, self._emit, clock, supply, trains)
 
     def restore(self) -> None:
         """Rebuild from the run's journal. Accepted items are never lost and never written again."""

@@ -1,17 +1,23 @@
 """The book of requests: minted once, leased to replicas, settled by acceptance or by a final rejection.
 
-Two queues: what a verdict ordered is urgent and goes first. `slots` bounds what is out at one time: it is the
-backpressure on generation and the bound on the feedback lag that generation adds.
+Two queues per teacher: what a verdict or a review ordered is urgent and goes first. `slots` bounds what is out at one
+time: it is the backpressure on generation and the bound on the feedback lag that generation adds.
+
+A request that was out when its replica died is given out again. After the second death it is suspect: it goes out
+alone, to a replica that holds nothing else, and if that one dies too it is closed as poison. So one poison prompt
+costs a few restarts, and no other request.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
-from collections.abc import Container, Iterable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 
-from dsa_ray.records import ExerciseRequest, Kind, Order
+from dsa_ray.records import REVIEW_KINDS, ExerciseRequest, Kind, Order
+
+SUSPECT_DEATHS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,23 @@ class RequestLease:
     replica: str
     incarnation: str
     since: float
+    alone: bool = False
+    """Given out by itself, because replicas died with it before."""
+
+
+class _Queues:
+    """The waiting requests of one teacher."""
+
+    def __init__(self) -> None:
+        self.urgent: deque[ExerciseRequest] = deque()
+        self.normal: deque[ExerciseRequest] = deque()
+        self.suspects: deque[ExerciseRequest] = deque()
+
+    def __len__(self) -> int:
+        return len(self.urgent) + len(self.normal) + len(self.suspects)
+
+    def of(self, request: ExerciseRequest) -> deque[ExerciseRequest]:
+        return self.normal if request.cause is None and request.kind not in REVIEW_KINDS else self.urgent
 
 
 class RequestBook:
@@ -32,15 +55,25 @@ class RequestBook:
         attempts: a request that fails this often is final.
         timeout_s: a lease older than this is given to another replica.
         seed: seed of the run; every attempt of every request has a sampling seed of its own.
+        route: the number of the teacher that writes an attempt of a request; without it there is one, 0.
     """
 
-    def __init__(self, slots: int, attempts: int, timeout_s: float, seed: int) -> None:
+    def __init__(
+        self,
+        slots: int,
+        attempts: int,
+        timeout_s: float,
+        seed: int,
+        route: Callable[[ExerciseRequest], int] = lambda request: 0,
+    ) -> None:
         self._slots = slots
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._seed = seed
-        self._urgent: deque[ExerciseRequest] = deque()
-        self._normal: deque[ExerciseRequest] = deque()
+        self._route = route
+        self._queues: defaultdict[int, _Queues] = defaultdict(_Queues)
+        self._deaths: Counter[int] = Counter()
+        self._poison: list[ExerciseRequest] = []
         self._leased: dict[int, RequestLease] = {}
         self._ordered: dict[tuple[tuple[int, int], int], int] = {}
         self._waiting: Counter[Kind] = Counter()
@@ -50,7 +83,7 @@ class RequestBook:
     @property
     def queue_depth(self) -> int:
         """Requests that wait for a replica."""
-        return len(self._urgent) + len(self._normal)
+        return sum(len(queues) for queues in self._queues.values())
 
     @property
     def outstanding(self) -> int:
@@ -60,6 +93,11 @@ class RequestBook:
     @property
     def unsettled(self) -> int:
         return self.queue_depth + self.outstanding
+
+    def backlog(self, teacher: int) -> int:
+        """Requests that wait for a teacher or are out at it."""
+        out = sum(self._route(lease.request) == teacher for lease in self._leased.values())
+        return len(self._queues[teacher]) + out
 
     def unsettled_of(self, kind: Kind) -> int:
         """How many requests of a kind are neither accepted nor finally rejected."""
@@ -89,7 +127,7 @@ class RequestBook:
             self._ordered[cause, nth] = request.id
         self.minted[request.kind] += 1
         self._waiting[request.kind] += 1
-        (self._normal if cause is None else self._urgent).append(request)
+        self._queue(request)
         return request
 
     def take_id(self) -> int:
@@ -97,16 +135,32 @@ class RequestBook:
         self.next_id += 1
         return self.next_id - 1
 
-    def lease(self, replica: str, incarnation: str, n: int, now: float) -> list[ExerciseRequest]:
+    def lease(self, replica: str, incarnation: str, n: int, now: float, teacher: int = 0) -> list[ExerciseRequest]:
         """Up to `n` requests for a replica; what its earlier incarnations held, and what is overdue, goes out again."""
         self._reclaim(replica, incarnation, now)
+        queues = self._queues[teacher]
+        held = [lease for lease in self._leased.values() if lease.replica == replica] if self._deaths else []
+        if any(lease.alone for lease in held) or (queues.suspects and held):
+            return []
+        if queues.suspects and n > 0 and len(self._leased) < self._slots:
+            return [self._give(queues.suspects.popleft(), replica, incarnation, now, alone=True)]
         leased = []
-        while len(leased) < n and len(self._leased) < self._slots and (self._urgent or self._normal):
-            request = (self._urgent or self._normal).popleft()
-            request = replace(request, seed=self._seed_of(request))
-            self._leased[request.id] = RequestLease(request, replica, incarnation, now)
-            leased.append(request)
+        while len(leased) < n and len(self._leased) < self._slots and (queues.urgent or queues.normal):
+            leased.append(self._give((queues.urgent or queues.normal).popleft(), replica, incarnation, now))
         return leased
+
+    def take_poison(self) -> list[ExerciseRequest]:
+        """Requests closed since the last call because replicas died of them."""
+        taken, self._poison = self._poison, []
+        return taken
+
+    def drop_waiting(self) -> list[ExerciseRequest]:
+        """Close everything that waits for a replica: nobody is going to write it."""
+        dropped = [r for queues in self._queues.values() for q in vars(queues).values() for r in q]
+        self._queues.clear()
+        for request in dropped:
+            self._waiting[request.kind] -= 1
+        return dropped
 
     def settle(self, request_id: int) -> ExerciseRequest | None:
         """The item is written. Returns its request, or None when it was settled before or is not known."""
@@ -152,26 +206,44 @@ class RequestBook:
             self.adopt(request)
             if request.id not in settled:
                 self._waiting[request.kind] += 1
-                (self._normal if request.cause is None else self._urgent).append(request)
+                self._queue(request)
+
+    def _give(
+        self, request: ExerciseRequest, replica: str, incarnation: str, now: float, alone: bool = False
+    ) -> ExerciseRequest:
+        request = replace(request, seed=self._seed_of(request))
+        self._leased[request.id] = RequestLease(request, replica, incarnation, now, alone)
+        return request
+
+    def _queue(self, request: ExerciseRequest) -> None:
+        self._queues[self._route(request)].of(request).append(request)
 
     def _reclaim(self, replica: str, incarnation: str, now: float) -> None:
         for lease in list(self._leased.values()):
             dead = lease.replica == replica and lease.incarnation != incarnation
             if dead or now - lease.since > self._timeout_s:
                 del self._leased[lease.request.id]
-                self._requeue(lease.request)
+                self._deaths[lease.request.id] += dead
+                if dead and lease.alone:
+                    self._waiting[lease.request.kind] -= 1
+                    self._poison.append(lease.request)
+                else:
+                    self._requeue(lease.request)
 
     def _requeue(self, request: ExerciseRequest) -> None:
         again = replace(request, attempt=request.attempt + 1)
-        (self._normal if request.cause is None else self._urgent).appendleft(again)
+        queues = self._queues[self._route(again)]
+        suspect = self._deaths[request.id] >= SUSPECT_DEATHS
+        (queues.suspects if suspect else queues.of(again)).appendleft(again)
 
     def _remove_queued(self, request_id: int) -> ExerciseRequest | None:
         """A late answer to an attempt that was given up: the text counts, the new attempt is not needed."""
-        for queue in (self._urgent, self._normal):
-            for request in queue:
-                if request.id == request_id:
-                    queue.remove(request)
-                    return request
+        for queues in self._queues.values():
+            for queue in (queues.urgent, queues.normal, queues.suspects):
+                for request in queue:
+                    if request.id == request_id:
+                        queue.remove(request)
+                        return request
         return None
 
     def _seed_of(self, request: ExerciseRequest) -> int:

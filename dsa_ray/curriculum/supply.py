@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.held_back import Accepted, HeldBack
 from dsa_ray.curriculum.lessons import Lessons
 from dsa_ray.curriculum.requests import RequestBook
+from dsa_ray.curriculum.routing import Router
+from dsa_ray.curriculum.spending import Spending
 from dsa_ray.curriculum.table import trainable
 from dsa_ray.records import (
     GRAPH_KINDS,
+    REVIEW_KINDS,
     Assignment,
     ExerciseRequest,
     Kind,
@@ -39,19 +43,12 @@ Row = Mapping[str, Any]
 Emit = Callable[[dict[str, Any]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """One accepted exercise, in numbers."""
-
-    request: ExerciseRequest
-    ref: TextRef
-    tokens: int
-    prompt_tokens: int
-    answer_hash: int
-
-
 class GraphTooSmall(Exception):
     """The teacher could not decompose the target: one line for the user."""
+
+
+class BudgetSpent(Exception):
+    """The budget ended before there was anything to go on with: one line for the user."""
 
 
 class Supply:
@@ -70,7 +67,14 @@ class Supply:
         self._config = config
         self._emit = emit
         generate, graph = config.generate, config.graph
-        self.book = RequestBook(generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed)
+        self._router = Router(config)
+        self.book = RequestBook(
+            generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed, self._router.teacher
+        )
+        answer = max(generate.max_tokens, generate.max_textbook_tokens)
+        self.spending = Spending(generate.budget, (max(1, config.teacher.max_model_len - answer), answer))
+        self.spent = False
+        self._given: list[ExerciseRequest] = []
         self._construction = construction(graph, start)
         self._elementary = {normalise(name) for name in graph.elementary}
         self._asked: Counter[tuple[Kind, str]] = Counter()
@@ -83,6 +87,8 @@ class Supply:
         self._round = 0
         self._opened = False
         self._children: list[ExerciseRequest] = []
+        self.released: list[Accepted] = []
+        """Exercises whose review ended otherwise than by an item; whoever books exercises takes them."""
         self.graph: SkillGraph | None = None
         self.coverage = Coverage()
         self.first_books: tuple[int, ...] | None = None
@@ -91,6 +97,7 @@ class Supply:
         self.written: Counter[Kind] = Counter()
         self.rejected: Counter[str] = Counter()
         self.truncated = 0
+        self._held = HeldBack(generate.checks, self.order, emit, self.rejected)
         self.output_tokens = 0
 
     @property
@@ -107,9 +114,20 @@ class Supply:
         """Every textbook is written, or was given up."""
         return self.graph_done and self.book.unsettled_of(Kind.TEXTBOOK) == 0
 
+    @property
+    def in_review(self) -> int:
+        """Exercises that wait for their reviews."""
+        return len(self._held.reviews)
+
+    @property
+    def finished(self) -> bool:
+        """All that was ordered is written, or given up; what is still to come would be ordered by verdicts."""
+        return self._opened and self.book.unsettled == 0
+
     def start(self) -> None:
-        """Order what is missing: decompositions, or the opening textbooks and exercises."""
+        """Order what is missing: what draws the graph, or the opening textbooks and exercises, or reviews."""
         self._ask()
+        self._held.order_lacking()
 
     def fix_first_phase(self) -> list[tuple[int, TextRef, int]]:
         """The textbooks of the first phase in learning order: those that are there when it begins, now or before."""
@@ -141,7 +159,14 @@ class Supply:
 
     def lease(self, replica: str, incarnation: str, n: int, now: float) -> list[Assignment]:
         """Requests for a replica, with the words and places that their prompts need."""
-        return [self._assignment(request) for request in self.book.lease(replica, incarnation, n, now)]
+        room = self.spending.room(self.book.outstanding)
+        if room == 0 and self.book.outstanding == 0:
+            self._end_spending()
+        n = n if room is None else min(n, room)
+        leased = self.book.lease(replica, incarnation, n, now, self._router.teacher_of(replica))
+        for request in self.book.take_poison():
+            self._close(request, "poison")
+        return [self._assignment(request) for request in leased]
 
     def accept(self, segment: int, rows: Sequence[Row]) -> list[Accepted]:
         """Book durable items. Idempotent: an id counts once. Returns the new exercises."""
@@ -158,21 +183,27 @@ class Supply:
             self._ask()
         return exercises
 
-    def reject(self, rows: Sequence[Row]) -> None:
-        """Count failed attempts; order the next attempt or close the request."""
+    def reject(self, rows: Sequence[Row]) -> list[Accepted]:
+        """Count failed attempts; order the next attempt or close the request. Returns exercises that this releases."""
+        released = []
         for row in rows:
             outcome = self.book.fail(row["id"], row["attempt"])
             if outcome is None:
                 continue
             request, final = outcome
             self.rejected[row["reason"]] += 1
-            self._emit({"event": "reject", "id": request.id, "final": final, "reason": row["reason"]})
-            if final and request.kind in GRAPH_KINDS and self.graph is None:
-                self._construction.fail(request.kind, request.skills[0])
-                self._ask()
+            self.spending.book(request, row, accepted=False)
+            told = {"final": final, "reason": row["reason"], "detail": row.get("detail", "")}
+            cost = {name: row.get(name, 0) for name in ("output_tokens", "input_tokens", "seconds")}
+            self._emit({"event": "reject", "id": request.id, **told, **cost})
+            if final:
+                released += self._given_up(request)
+        return released
 
     def order(self, order: Order, cause: tuple[int, int] | None = None, nth: int = 0) -> ExerciseRequest | None:
         """Order one item; None when its cause has ordered it before, or the budget of exercises is spent."""
+        if self.spent:
+            return None
         if trainable(order.kind):
             if self._exercises_ordered >= self._config.generate.max_exercises:
                 return None
@@ -211,13 +242,15 @@ class Supply:
         self._children = [request for request in minted.values() if request.cause is not None]
         settled = self._refs.keys() | given_up
         self.book.restore(minted.values(), settled)
+        exercises += self._held.restore(minted.values(), given_up)
         for request in minted.values():
             self.coverage.order(request)
             if request.kind in GRAPH_KINDS:
                 self._asked[request.kind, request.skills[0]] += 1
                 if request.id in given_up:
                     self._construction.fail(request.kind, request.skills[0])
-        self._exercises_ordered = sum(trainable(request.kind) for request in minted.values())
+        ordered = [request.kind for request in minted.values() if request.kind is not Kind.GIVEN]
+        self._exercises_ordered = sum(map(trainable, ordered))
         opening = Counter(r.skills[0] for r in minted.values() if r.kind is Kind.EXERCISE)
         self._round = max(opening.values(), default=0)
         self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
@@ -231,6 +264,8 @@ class Supply:
                 minted[event["id"]] = request_from_row(event)
             elif event["event"] == "reject":
                 self.rejected[event["reason"]] += 1
+                if event["id"] in minted:
+                    self.spending.book(minted[event["id"]], event, accepted=False)
                 if event["final"]:
                     given_up.add(event["id"])
             elif event["event"] == "edit":
@@ -238,7 +273,9 @@ class Supply:
                 self._edits_taken.add(event["name"])
             elif event["event"] == "first_phase":
                 self.first_books = tuple(event["books"])
-            elif event["event"] == "plant":
+            elif event["event"] == "review":
+                self._held.told_before(event["id"])
+            elif event["event"] in ("plant", "seeds"):
                 self.reserve_ids(event["id"])
         return minted, given_up
 
@@ -251,6 +288,7 @@ class Supply:
         self.written[request.kind] += 1
         self.output_tokens += row["output_tokens"]
         self.truncated += bool(row.get("cut"))
+        self.spending.book(request, row, accepted=True)
         self.coverage.write(request)
         if request.kind in GRAPH_KINDS:
             if self.graph is None:
@@ -259,9 +297,42 @@ class Supply:
                 self._construction.take(request.kind, answer, request.id, row.get("generator", ""))
         elif request.kind is Kind.TEXTBOOK:
             self.textbooks[request.skills[0]] = (request.id, ref, row["tokens"])
+        elif request.kind in REVIEW_KINDS:
+            return self._held.answered(request, ref, row)
         else:
-            return [Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])]
+            if request.kind is Kind.GIVEN:
+                self._given.append(request)
+            accepted = Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])
+            return self._held.take(accepted, order=self._opened)
         return []
+
+    def _given_up(self, request: ExerciseRequest) -> list[Accepted]:
+        """A request was closed without an item: whoever waits for it goes on without."""
+        if request.kind in GRAPH_KINDS:
+            if self.graph is None:
+                self._construction.fail(request.kind, request.skills[0])
+                self._ask()
+        elif request.kind in REVIEW_KINDS:
+            return self._held.given_up(request)
+        return []
+
+    def _close(self, request: ExerciseRequest, reason: str) -> None:
+        """Close a request that is not tried again."""
+        self.rejected[reason] += 1
+        self._emit({"event": "reject", "id": request.id, "final": True, "reason": reason, "detail": ""})
+        self.released += self._given_up(request)
+
+    def _end_spending(self) -> None:
+        """The budget is spent: close what waits. A run resumed with a larger one takes it up again."""
+        if self.spent:
+            return
+        self.spent = True
+        if self.graph is None:
+            raise BudgetSpent(
+                "generate.budget: spent before the skill graph was complete; raise it, or lower graph.max_skills"
+            )
+        closed = self.book.drop_waiting()
+        self._emit({"event": "budget", "unwritten": len(closed), **self.spending.facts()["total"]})
 
     def _ask(self) -> None:
         """Order what the construction wants to know next; when it wants nothing, the graph is complete."""
@@ -336,6 +407,10 @@ class Supply:
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
         for _ in range(self._config.generate.exercises_per_skill):
             self.order_round()
+        for seed in self._given:
+            for _ in range(self._config.generate.seed_variants):
+                variant = Order(kind=Kind.VARIANT, skills=seed.skills, difficulty=seed.difficulty, parents=(seed.id,))
+                self.order(variant)
         self._opened = True
 
     def _order_exercise(self, skill: str, number: int) -> bool:
@@ -345,6 +420,11 @@ class Supply:
     def _assignment(self, request: ExerciseRequest) -> Assignment:
         return Assignment(
             request=request,
-            skills=tuple(self._briefs[skill] for skill in request.skills),
+            skills=tuple(self._briefs.get(skill) or _unknown(skill) for skill in request.skills),
             parents=tuple(self._refs[parent] for parent in request.parents),
         )
+
+
+def _unknown(skill: str) -> SkillBrief:
+    """A skill outside the graph, of an exercise from the user's own data."""
+    return SkillBrief(id=skill, name=skill.replace("-", " "))

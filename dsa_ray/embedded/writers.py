@@ -10,7 +10,7 @@ from typing import Any
 from dsa_ray.embedded import compose, syllabus
 from dsa_ray.embedded.families import Problem
 from dsa_ray.embedded.syllabus import SyllabusSkill
-from dsa_ray.records import Assignment, Kind, SkillBrief, Written
+from dsa_ray.records import REVIEW_KINDS, Assignment, Exercise, Kind, SkillBrief, Written
 
 EXAMPLES = 3
 HOMEWORK = 2
@@ -31,8 +31,21 @@ def write(assignment: Assignment, parents: Sequence[Written] = ()) -> dict[str, 
         return {"prerequisites": prerequisites(assignment.skills[0])}
     if request.kind is Kind.TEXTBOOK:
         return {"text": textbook(rng, assignment.skills[0])}
+    if request.kind in REVIEW_KINDS:
+        return _review(request.kind, parents[0])
     problem = exercise(rng, assignment.skills, request.difficulty)
     return {"question": problem.question, "solution": problem.solution, "answer": problem.answer}
+
+
+def _review(kind: Kind, parent: Written) -> dict[str, Any]:
+    """The right answer to a question that an exact writer wrote, or a judgement of the answer that it has."""
+    if not isinstance(parent.item, Exercise):
+        raise ValueError(f"item {parent.request.id} is no exercise, so it has no answer")
+    right = compose.solve(parent.item.question)
+    if kind is Kind.ANSWER:
+        return {"solution": f"The result is {right}.", "answer": right}
+    wrong = right != parent.item.answer
+    return {"critique": f"The answer is {right}." if wrong else "Nothing is wrong.", "score": 1 if wrong else 5}
 
 
 def write_text(assignment: Assignment, parents: Sequence[Written] = ()) -> str:

@@ -61,6 +61,8 @@ class EngineAnswer:
     finish_reason: str
     """`stop` or `length`."""
     output_tokens: int
+    input_tokens: int = 0
+    """Tokens of the prompt; 0 where the engine does not count them."""
 
 
 @runtime_checkable

@@ -41,4 +41,6 @@ def completion(
         prompt_version=prompt.version,
         output_tokens=answer.output_tokens,
         seconds=seconds,
+        question=prompt.question,
+        input_tokens=getattr(answer, "input_tokens", 0),
     )

@@ -154,14 +154,15 @@ def _answer(response: httpx.Response) -> EngineAnswer | None:
         data = response.json()
         choice = data["choices"][0]
         text, reason = choice["message"]["content"] or "", choice["finish_reason"]
-        tokens = int((data.get("usage") or {}).get("completion_tokens") or 0)
+        usage = data.get("usage") or {}
+        tokens, asked = int(usage.get("completion_tokens") or 0), int(usage.get("prompt_tokens") or 0)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
     if not isinstance(text, str):
         return None
     if reason not in ("stop", "length"):
         raise EngineError(f"the endpoint ended the answer with {str(reason)[:40]!r}")
-    return EngineAnswer(text=text, finish_reason=reason, output_tokens=tokens)
+    return EngineAnswer(text=text, finish_reason=reason, output_tokens=tokens, input_tokens=asked)
 
 
 def _message(response: httpx.Response) -> str:

@@ -101,7 +101,12 @@ class VLLMEngine:
         ).outputs[0]
         if output.finish_reason not in ("stop", "length"):
             raise EngineError(f"vLLM ended the request with {output.finish_reason!r}")
-        return EngineAnswer(text=output.text, finish_reason=output.finish_reason, output_tokens=len(output.token_ids))
+        return EngineAnswer(
+            text=output.text,
+            finish_reason=output.finish_reason,
+            output_tokens=len(output.token_ids),
+            input_tokens=len(prompt),
+        )
 
     async def load_weights(self, path: str, version: str) -> None:
         """Reload in place. Requests in flight are computed again from their tokens so far, with the new weights."""

@@ -40,8 +40,10 @@ _LATEX = (
     (re.compile(r"\binfinity\b|\binf\b"), "oo"),
 )
 _THOUSANDS = re.compile(r"(?<![\d.,(\[{])\d{1,3}(?:,\d{3})+(?![\d,)\]}])")
+_LABEL = re.compile(r"\A[ \t]*(?:the )?(?:final )?answer[ \t]*(?::|\bis\b)[ \t]*", re.IGNORECASE)
+_BOLD = re.compile(r"\A\s*(\*\*|__)([^*_]+)\1[ .]*\Z")
 _BESIDE_OPERATOR = re.compile(r" ?([-+*/^=(),;<>\[\]{}|!%∪±]) ?")
-_NUMBER = re.compile(r"([-+]?)(\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:/(\d{1,40}))?\Z")
+_NUMBER = re.compile(r"([-+]?)(\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:/(\d{1,40})|e([-+]?\d{1,3}))?\Z")
 _MIXED = re.compile(r"([-+]?)(\d{1,20}) (\d{1,20})/(\d{1,20})\Z")
 _LATEX_FRACTION = re.compile(r"([-+]?)(\d{0,20}) ?\\frac ?(?:\{(-?\d{1,20})\}|(\d)) ?(?:\{(\d{1,20})\}|(\d))\Z")
 
@@ -83,13 +85,16 @@ def _bare(answer: str) -> str | None:
 
 
 def normalise(answer: str) -> str:
-    """One spelling for answers that differ in notation alone: signs, LaTeX dress, spaces, case, a last full stop.
+    """One spelling for answers that differ in notation alone: signs, LaTeX dress, bold print, spaces, case.
+
+    A label before ("The answer is 5") and a full stop after it go too.
 
     An answer longer than `MAX_ANSWER` is only stripped.
     """
     if len(answer) > MAX_ANSWER:
         return answer.strip()
-    text = _SUPERSCRIPT_RUN.sub(lambda run: f"^({run.group().translate(_SUPERSCRIPTS)})", answer).translate(SIGNS)
+    text = _BOLD.sub(r"\2", _LABEL.sub("", _BOLD.sub(r"\2", answer)))
+    text = _SUPERSCRIPT_RUN.sub(lambda run: f"^({run.group().translate(_SUPERSCRIPTS)})", text).translate(SIGNS)
     for symbol, word in _SYMBOLS.items():
         text = text.replace(symbol, word)
     inside = boxed(text)
@@ -102,11 +107,16 @@ def normalise(answer: str) -> str:
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of a normalised plain number, fraction, mixed number, or LaTeX fraction of whole numbers."""
+    """The exact value of a normalised plain number, fraction, mixed number, or LaTeX fraction of whole numbers.
+
+    `1.2e3` is 1200: a number written so close to its `e` means a power of ten.
+    """
     match = _NUMBER.match(text)
     if match:
-        sign, value, divisor = match.groups()
-        return None if divisor and not int(divisor) else _signed(sign, Fraction(value) / int(divisor or 1))
+        sign, value, divisor, power = match.groups()
+        if divisor and not int(divisor):
+            return None
+        return _signed(sign, Fraction(value) / int(divisor or 1) * Fraction(10) ** int(power or 0))
     match = _MIXED.match(text)
     if match:
         sign, whole, top, bottom = match.groups()
@@ -117,6 +127,17 @@ def number(text: str) -> Fraction | None:
         divisor = int(long_bottom or bottom)
         return _signed(sign, int(whole or 0) + Fraction(int(long_top or top), divisor)) if divisor else None
     return None
+
+
+def canonical(answer: str) -> str:
+    """What equal answers have in common, as far as text tells: the exact number, else the normalised text.
+
+    Example:
+        canonical("$1,200.50") == canonical("1.2005e3") == "2401/2"
+    """
+    text = normalise(answer)
+    value = number(text)
+    return text if value is None else str(value)
 
 
 def split(text: str, separators: str) -> list[str]:

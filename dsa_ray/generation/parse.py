@@ -1,8 +1,9 @@
 """From a teacher's raw text to a record: untrusted input, so every failure is a `ParseFailure`, never a crash.
 
 An answer is one JSON object. It may stand in a code fence or in prose; control characters, LaTeX backslashes that
-were not escaped, a list where a text is expected, and a bare number as the answer are put right. A key that occurs
-twice is not: which of the two was meant cannot be known.
+were not escaped, a superfluous comma, a missing bracket at the end (`generation.repair`), a list where a text is
+expected, and a bare number as the answer are put right. A key that occurs twice is not: which of the two was meant
+cannot be known.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from dsa_ray.generation.schemas import FIELDS, LISTINGS, MAX_DESCRIPTION, MAX_NAME, Listing
-from dsa_ray.records import EXERCISE_KINDS, Completion, Exercise, Kind, Prerequisites, Textbook
+from dsa_ray.generation.repair import repaired
+from dsa_ray.generation.schemas import FIELDS, LISTINGS, MAX_DESCRIPTION, MAX_NAME, SCORES, Listing
+from dsa_ray.records import EXERCISE_KINDS, Completion, Critique, Exercise, Item, Kind, Prerequisites, Textbook
 
 MAX_CHARACTERS = 200_000
 """A longer answer is not looked at."""
@@ -22,7 +24,7 @@ MAX_CANDIDATES = 32
 """Opening brackets that are tried before the answer counts as without JSON."""
 
 PLACEHOLDERS = frozenset(
-    {"the question", "the steps", "the final result", "the whole page", "name of a skill"}
+    {"the question", "the steps", "the final result", "the whole page", "name of a skill", "what is wrong"}
     | {"name of a field", "name of a sub-field", "name of a discipline", "name of a subject", "the whole syllabus"}
     | {"title of a session", "name of a concept"}
 )
@@ -38,7 +40,7 @@ class ParseFailure(Exception):
         self.detail = detail[:200]
 
 
-def parse(completion: Completion) -> Prerequisites | Textbook | Exercise:
+def parse(completion: Completion) -> Item:
     """The record that a completion holds.
 
     Raises:
@@ -52,10 +54,14 @@ def parse(completion: Completion) -> Prerequisites | Textbook | Exercise:
     if request.kind in (Kind.TEXTBOOK, Kind.SYLLABUS):
         data = find_object(completion.text, "text")
         return Textbook(skill=request.skills[0], text=_field(data, "text", request.kind))
-    data = find_object(completion.text, "question", "solution", "answer")
+    if request.kind is Kind.CRITIQUE:
+        data = find_object(completion.text, "critique", "score")
+        return Critique(critique=_field(data, "critique", request.kind), score=_score(data["score"]))
+    answers = request.kind is Kind.ANSWER
+    data = find_object(completion.text, *(() if answers else ("question",)), "solution", "answer")
     return Exercise(
         skills=request.skills,
-        question=_field(data, "question", request.kind),
+        question=completion.question if answers else _field(data, "question", request.kind),
         solution=_solution(_field(data, "solution", request.kind)),
         answer=_answer(_field(data, "answer", request.kind)),
     )
@@ -70,7 +76,7 @@ def find_object(text: str, *keys: str) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise ParseFailure("length", f"{len(text)} characters, at most {MAX_CHARACTERS}")
     found: dict[str, Any] | None = None
-    for version in (text, _with_backslashes(text)) if "\\" in text else (text,):
+    for version in _versions(text):
         for candidate in _objects(version):
             if all(key in candidate for key in keys):
                 return candidate
@@ -102,12 +108,11 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         yield value
 
 
-_STRAY_BACKSLASH = re.compile(r'(\\\\)|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
-
-
-def _with_backslashes(text: str) -> str:
-    """The text with those backslashes doubled that begin no JSON escape, such as LaTeX's."""
-    return _STRAY_BACKSLASH.sub(r"\\\\", text)
+def _versions(text: str) -> Iterator[str]:
+    """The text as it is, then as repaired."""
+    yield text
+    for _, version in repaired(text):
+        yield version
 
 
 def _decode(text: str, at: int) -> tuple[dict[str, Any], int] | None:
@@ -200,6 +205,13 @@ def _answer(text: str) -> str:
     if not text:
         raise ParseFailure("empty", "answer is empty")
     return text
+
+
+def _score(value: Any) -> int:
+    """Digits are compared as text: no number of any length is made of them."""
+    if not isinstance(value, str) or value.strip() not in map(str, SCORES):
+        raise ParseFailure("schema", f"score is not one of {SCORES[0]} to {SCORES[-1]}")
+    return int(value)
 
 
 def _names(value: Any, listing: Listing) -> tuple[tuple[str, str], ...]:

@@ -26,7 +26,14 @@ LONG_KINDS = frozenset(
     {Kind.TEXTBOOK, Kind.FIELDS, Kind.SUBFIELDS, Kind.DISCIPLINES, Kind.SUBJECTS} | {Kind.SYLLABUS, *SYLLABUS_KINDS}
 )
 """Kinds whose answers may take `generate.max_textbook_tokens`."""
-PARENTS = {Kind.VARIANT: 1, Kind.COMPOSED: 2, Kind.HARDER: 1}
+PARENTS = {
+    Kind.VARIANT: 1,
+    Kind.COMPOSED: 2,
+    Kind.HARDER: 1,
+    Kind.EASIER: 1,
+    Kind.ANSWER: 1,
+    Kind.CRITIQUE: 1,
+}
 
 
 class PromptError(Exception):
@@ -50,6 +57,8 @@ class Prompt:
     """Template name and the first 8 hex digits of its content's hash."""
     max_tokens_kind: str
     """`textbook` or `other`: which bound of the configuration holds for the answer."""
+    question: str = ""
+    """Where an answer is asked for: the question."""
 
 
 def render(assignment: Assignment, parents: Sequence[Written], templates: str | None = None) -> Prompt:
@@ -78,6 +87,7 @@ def render(assignment: Assignment, parents: Sequence[Written], templates: str | 
         schema=schema(kind),
         version=version,
         max_tokens_kind="textbook" if kind in LONG_KINDS else "other",
+        question=values["parents"][0]["question"] if kind is Kind.ANSWER else "",
     )
 
 

@@ -7,6 +7,7 @@ a vocabulary of 50,000), and `max_tokens` ends an endless string anyway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,9 @@ MAX_TEXT = 12_000
 MAX_QUESTION = 2_000
 MAX_SOLUTION = 4_000
 MAX_ANSWER = 200
+MAX_CRITIQUE = 2_000
 """Longest strings, in characters."""
+SCORES = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ FIELDS = {
     Kind.TEXTBOOK: {"text": MAX_TEXT},
     Kind.SYLLABUS: {"text": MAX_TEXT},
     Kind.EXERCISE: {"question": MAX_QUESTION, "solution": MAX_SOLUTION, "answer": MAX_ANSWER},
+    Kind.ANSWER: {"solution": MAX_SOLUTION, "answer": MAX_ANSWER},
+    Kind.CRITIQUE: {"critique": MAX_CRITIQUE},
 }
 """String fields and their bounds; all exercise kinds have those of `Kind.EXERCISE`."""
 
@@ -58,13 +63,14 @@ def schema(kind: Kind) -> dict[str, Any]:
         listing = LISTINGS[kind]
         item = _object({"name": {"type": "string"}, listing.text: {"type": "string"}})
         return _object({listing.key: {"type": "array", "items": item, "maxItems": listing.most}})
-    return _object({name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])})
+    strings = {name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])}
+    return _object(strings | ({"score": {"type": "integer", "enum": list(SCORES)}} if kind is Kind.CRITIQUE else {}))
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": properties,
+        "properties": dict(properties),
         "required": list(properties),
         "additionalProperties": False,
     }

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsa_ray.records import Exercise, Textbook, Written
-from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.reviews import reviewed
 from dsa_ray.storage.run_folder import RunFolder
-from dsa_ray.storage.texts import STREAM, written_from_row
 
 Messages = Callable[[Written], list[dict[str, str]]]
 """Puts an item as chat messages, each with `role` and `content`."""
@@ -92,17 +91,13 @@ def write_tables(
 def _rows(
     run: RunFolder, kind: type, facts: Mapping[int, Mapping[str, Any]], messages: Messages
 ) -> Iterator[dict[str, Any]]:
-    seen: set[int] = set()
-    for _, rows in iter_segments(run.journal, STREAM):
-        for row in rows:
-            written = written_from_row(row)
-            if isinstance(written.item, kind) and written.request.id not in seen:
-                seen.add(written.request.id)
-                yield {
-                    **_origin(written, messages(written)),
-                    **_content(written.item),
-                    **_dynamics(facts.get(written.request.id, {})),
-                }
+    for written in reviewed(run.journal):
+        if isinstance(written.item, kind):
+            yield {
+                **_origin(written, messages(written)),
+                **_content(written.item),
+                **_dynamics(facts.get(written.request.id, {})),
+            }
 
 
 def _origin(written: Written, messages: list[dict[str, str]]) -> dict[str, Any]:

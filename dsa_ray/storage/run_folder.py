@@ -82,6 +82,11 @@ class RunFolder:
         folder = Folder(path)
         return cls(folder, _stored_config(folder))
 
+    @staticmethod
+    def exists_in(storage: str, name: str) -> bool:
+        """Whether there is a run of this name."""
+        return Folder(f"{storage.rstrip('/')}/{name}").exists(CONFIG)
+
     @property
     def path(self) -> str:
         """Absolute path or URI."""

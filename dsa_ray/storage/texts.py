@@ -8,7 +8,19 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from dsa_ray.records import CUT, LIST_KINDS, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import (
+    CUT,
+    LIST_KINDS,
+    Critique,
+    Exercise,
+    ExerciseRequest,
+    Item,
+    Kind,
+    Prerequisites,
+    Textbook,
+    TextRef,
+    Written,
+)
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import JournalError, read_lines, segment_name
 
@@ -46,6 +58,7 @@ def written_row(written: Written) -> dict[str, Any]:
         "checks": [list(check) for check in written.checks],
         "output_tokens": written.output_tokens,
         "seconds": written.seconds,
+        "input_tokens": written.input_tokens,
     }
 
 
@@ -64,6 +77,7 @@ def written_from_row(row: dict[str, Any]) -> Written:
         checks=tuple((name, result) for name, result in row["checks"]),
         output_tokens=row["output_tokens"],
         seconds=row["seconds"],
+        input_tokens=row.get("input_tokens", 0),
     )
 
 
@@ -88,10 +102,14 @@ def numbers(written: Written, row: int) -> dict[str, Any]:
         "row": row,
         "output_tokens": written.output_tokens,
         "cut": ("too_long", CUT) in written.checks,
+        "input_tokens": written.input_tokens,
+        "seconds": written.seconds,
     }
     if isinstance(written.item, Prerequisites):
         told["prerequisites"] = [list(pair) for pair in written.item.names]
         told["generator"] = f"{written.generator}@{written.generator_version}"
+    if isinstance(written.item, Critique):
+        told["score"] = written.item.score
     return told
 
 
@@ -141,10 +159,13 @@ def _concepts(request: ExerciseRequest) -> dict[str, Any]:
 def _item_type(kind: Kind) -> type:
     if kind in LIST_KINDS:
         return Prerequisites
-    return Textbook if kind in (Kind.TEXTBOOK, Kind.SYLLABUS) else Exercise
+    types = {Kind.TEXTBOOK: Textbook, Kind.SYLLABUS: Textbook, Kind.CRITIQUE: Critique}
+    return types.get(kind, Exercise)
 
 
-def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
+def _item_row(item: Item) -> dict[str, Any]:
+    if isinstance(item, Critique):
+        return {"critique": item.critique, "score": item.score}
     if isinstance(item, Prerequisites):
         return {"skill": item.skill, "names": [list(pair) for pair in item.names]}
     if isinstance(item, Textbook):
@@ -157,7 +178,9 @@ def _item_row(item: Prerequisites | Textbook | Exercise) -> dict[str, Any]:
     }
 
 
-def _item(kind: Kind, row: dict[str, Any]) -> Prerequisites | Textbook | Exercise:
+def _item(kind: Kind, row: dict[str, Any]) -> Item:
+    if kind is Kind.CRITIQUE:
+        return Critique(critique=row["critique"], score=row["score"])
     if kind in LIST_KINDS:
         return Prerequisites(skill=row["skill"], names=tuple((name, text) for name, text in row["names"]))
     if kind in (Kind.TEXTBOOK, Kind.SYLLABUS):

@@ -63,7 +63,15 @@ def completion_from_json(text: str) -> Completion:
 def rejection_row(rejection: Rejection) -> dict[str, Any]:
     """What the curator is told of a rejection."""
     request = rejection.request
-    return {"id": request.id, "attempt": request.attempt, "reason": rejection.reason, "detail": rejection.detail[:200]}
+    return {
+        "id": request.id,
+        "attempt": request.attempt,
+        "reason": rejection.reason,
+        "detail": rejection.detail[:200],
+        "output_tokens": rejection.output_tokens,
+        "input_tokens": rejection.input_tokens,
+        "seconds": rejection.seconds,
+    }
 
 
 def outcome(examiner: Examines, completion: Completion) -> Outcome:

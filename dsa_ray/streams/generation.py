@@ -59,6 +59,8 @@ class StreamPlan:
     reopen_s: float = 600.0
     """All readers end together after so long and the stream is opened anew, because an execution grows by some KB
     per block. Together, because a reader that goes on alone may wait for work that lies in another's outbox."""
+    elastic: bool = False
+    """Replicas come and go: they are looked up by name."""
     opened: int = 0
     """Time of this opening, ns since the epoch: the readers of an older one are refused."""
 
@@ -69,7 +71,7 @@ def build_generation_stream(
     """The stream, not started. It ends when `curator.generation_over` is true and the outboxes are empty.
 
     Args:
-        replicas: handles of `ReplicaActor`s.
+        replicas: handles of `ReplicaActor`s, or names of such as may come and go.
         curator: handle; its `generation_over()` is asked when an outbox is empty.
         examiner: makes the examiner inside its actor.
         plan: shares and bounds.
@@ -194,12 +196,20 @@ class _Poll:
         return time.time() > self._end
 
     def __call__(self, seen: str) -> Batch | None:
-        """The next batch; none if the opening ended while the replica was away."""
+        """The next batch; none if the opening ended while the replica was away.
+
+        For a replica that is named and not there, an empty one after a pause.
+        """
         plan, patience = self._plan, self._plan.patience_s
         while True:
             left = self._answered + patience - time.monotonic()
+            replica = handle_of(self._replica)
+            if replica is None:
+                self._answered = time.monotonic()
+                time.sleep(PAUSE_S)
+                return Batch(token=seen, completions=())
             try:
-                call = self._replica.completed.remote(plan.max_rows, plan.wait_s, seen, plan.opened)
+                call = replica.completed.remote(plan.max_rows, plan.wait_s, seen, plan.opened)
                 batch = ray.get(call, timeout=max(1.0, left) + plan.wait_s)
             except (RayActorError, GetTimeoutError) as error:
                 if left <= 0 or getattr(error, "actor_init_failed", False):
@@ -212,6 +222,16 @@ class _Poll:
                 continue
             self._answered = time.monotonic()
             return batch
+
+
+def handle_of(replica: Any) -> Any | None:
+    """A replica's handle; none where one that may come and go, given by name, is not there now."""
+    if not isinstance(replica, str):
+        return replica
+    try:
+        return ray.get_actor(replica)
+    except ValueError:
+        return None
 
 
 def _over(curator: Any) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dsa_ray.generation.parse import MAX_CHARACTERS, ParseFailure, clean, parse
 from dsa_ray.generation.schemas import MAX_NAME, MAX_PREREQUISITES, MAX_QUESTION
-from dsa_ray.records import Exercise, Kind, Prerequisites, Textbook
+from dsa_ray.records import Critique, Exercise, Kind, Prerequisites, Textbook
 
 from .conftest import make_completion
 
@@ -147,6 +147,9 @@ def check_outcome(text: str, kind: Kind) -> None:
         item = parse(make_completion(text, kind))
     except ParseFailure:
         return
+    if isinstance(item, Critique):
+        assert 1 <= item.score <= 5
+        return
     if isinstance(item, Prerequisites):
         assert all(0 < len(name) <= MAX_NAME and "\n" not in name for name, _ in item.names)
         return
@@ -154,6 +157,21 @@ def check_outcome(text: str, kind: Kind) -> None:
         assert text
         assert text == clean(text)
         text.encode("utf-8")
+
+
+def test_an_answer_takes_its_question_from_the_request() -> None:
+    text = json.dumps({"solution": "2 + 2 = 4", "answer": "4", "question": "Another?"})
+    item = parse(make_completion(text, Kind.ANSWER, question="What is 2 + 2?"))
+    assert item == Exercise(skills=("chain-rule",), question="What is 2 + 2?", solution="2 + 2 = 4", answer="4")
+
+
+@pytest.mark.parametrize("score", [0, 6, "x", None, 2.5, True, [3]])
+def test_a_critique_needs_a_score_that_exists(score: object) -> None:
+    good = json.dumps({"critique": "Nothing.", "score": 4})
+    assert parse(make_completion(good, Kind.CRITIQUE)) == Critique(critique="Nothing.", score=4)
+    text = json.dumps({"critique": "Nothing.", "score": score})
+    with pytest.raises(ParseFailure):
+        parse(make_completion(text, Kind.CRITIQUE))
 
 
 @given(ANY_TEXT, KINDS)

@@ -20,7 +20,7 @@ from dsa_ray.records import Assignment, Kind, Session, SkillBrief, Textbook, Wri
 
 from .conftest import make_assignment, make_request, make_written
 
-KINDS = list(Kind)
+KINDS = [kind for kind in Kind if kind is not Kind.GIVEN]
 
 
 def a_syllabus(text: str = "1. Limits. Key concepts: bounds.") -> Written:
@@ -190,3 +190,11 @@ def test_sessions_need_the_syllabus_as_their_parent() -> None:
         render(make_assignment(Kind.SESSIONS), [make_written()])
     content = render(make_assignment(Kind.SESSIONS), [a_syllabus("Week 1: {{ 7 * 7 }}")]).messages[1]["content"]
     assert content.endswith("Week 1: {{ 7 * 7 }}")
+
+
+def test_an_answer_is_asked_without_showing_the_one_that_is_there() -> None:
+    parent = make_written("What is 6 * 7?", "6 * 7 = 42 by heart", "42")
+    prompt = render(make_assignment(Kind.ANSWER), [parent])
+    assert prompt.question == "What is 6 * 7?"
+    assert "42" not in prompt.messages[1]["content"]
+    assert render(make_assignment(Kind.CRITIQUE), [parent]).messages[1]["content"].endswith("Answer: 42")

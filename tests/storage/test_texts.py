@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.records import LIST_KINDS, Exercise, ExerciseRequest, Kind, Prerequisites, Textbook, TextRef, Written
+from dsa_ray.records import (
+    LIST_KINDS,
+    Critique,
+    Exercise,
+    ExerciseRequest,
+    Kind,
+    Prerequisites,
+    Textbook,
+    TextRef,
+    Written,
+)
 from dsa_ray.storage import texts
 from dsa_ray.storage.journal import JournalError, SegmentWriter
 from dsa_ray.storage.texts import TextStore, written_from_row, written_row
@@ -15,7 +25,13 @@ int64 = st.integers(-(2**63), 2**63 - 1)
 names = st.text(max_size=8)
 lists = st.builds(Prerequisites, skill=names, names=st.lists(st.tuples(names, names), max_size=3).map(tuple))
 pages = st.builds(Textbook, skill=names, text=st.text())
-items = {**dict.fromkeys(LIST_KINDS, lists), Kind.TEXTBOOK: pages, Kind.SYLLABUS: pages}
+critiques = st.builds(Critique, critique=st.text(), score=st.integers(1, 5))
+items = {
+    **dict.fromkeys(LIST_KINDS, lists),
+    Kind.TEXTBOOK: pages,
+    Kind.SYLLABUS: pages,
+    Kind.CRITIQUE: critiques,
+}
 exercises = st.builds(
     Exercise, skills=st.lists(names, max_size=3).map(tuple), question=st.text(), solution=st.text(), answer=st.text()
 )

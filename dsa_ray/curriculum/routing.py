@@ -1,0 +1,42 @@
+"""Which teacher writes what: by role, and among those of a role by weight."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import accumulate
+
+from dsa_ray.config import Config
+from dsa_ray.records import ExerciseRequest, Kind
+
+_ROLES = {Kind.ANSWER: "answers", Kind.CRITIQUE: "critiques"}
+_SPAN = 2**32
+
+
+class Router:
+    """Draws a teacher for every attempt of every request, the same one whenever it is asked.
+
+    Another attempt may go to another teacher, so that one that cannot write something does not keep it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._teachers = config.pool
+        self._seed = config.run.seed
+        self._ends = list(accumulate(teacher.replicas for teacher in self._teachers))
+
+    def teacher(self, request: ExerciseRequest) -> int:
+        """Number of the teacher for this attempt."""
+        if len(self._teachers) == 1:
+            return 0
+        role = _ROLES.get(request.kind, "questions")
+        able = [number for number, teacher in enumerate(self._teachers) if role in teacher.writes]
+        bounds = list(accumulate(self._teachers[number].weight for number in able))
+        text = f"{self._seed}/{request.id}/{request.attempt}/teacher".encode()
+        drawn = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") / _SPAN * bounds[-1]
+        return next(number for number, bound in zip(able, bounds, strict=True) if drawn < bound)
+
+    def teacher_of(self, replica: str) -> int:
+        """Number of the teacher that a replica serves: replicas are numbered through, `teacher-0` first."""
+        number = replica.rpartition("-")[2]
+        if len(self._teachers) == 1 or not number.isdecimal():
+            return 0
+        return next((teacher for teacher, end in enumerate(self._ends) if int(number) < end), 0)

@@ -1,0 +1,134 @@
+"""A user's own exercises enter through the same checks and the same journal, once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsa_ray.config import Config, ConfigError, parse
+from dsa_ray.embedded import shipped
+from dsa_ray.generation.checks import make_examiner
+from dsa_ray.generation.fingerprint import check_fingerprint
+from dsa_ray.generation.seeds import BadSeed, Seed, _seed, read_seeds
+from dsa_ray.records import Exercise, Kind
+from dsa_ray.sections import SeedConfig
+from dsa_ray.seeding import take_seeds
+from dsa_ray.storage.journal import SegmentWriter
+from dsa_ray.storage.reviews import items
+from dsa_ray.storage.run_folder import RunFolder
+
+GSM = {"question": "A hen lays 3 eggs a day. How many in a week?", "answer": "3 * 7 = <<3*7=21>>21 eggs.\n#### 21"}
+CHAT = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What is 6 * 7?"}]}
+CHAT["messages"].append({"role": "assistant", "content": "Six sevens.\nAnswer: 42"})
+
+
+def lines(path: Path, *rows: Any) -> str:
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
+    return str(path)
+
+
+def config(folder: Path, *seeds: dict[str, Any], **generate: Any) -> Config:
+    return parse(
+        {
+            "run": {"name": "r", "storage": str(folder / "runs")},
+            "graph": {"target": "t"},
+            "generate": {"seeds": seeds, **generate},
+        }
+    )
+
+
+def test_a_whole_solution_is_taken_apart_and_a_column_of_skills_is_read(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", GSM, "no JSON", {"question": "?"}, {**GSM, "topic": ["Chain rule", "Limits"]})
+    found = list(read_seeds(SeedConfig(path=path, skill="Word problems")))
+    assert found[0] == Seed(1, ("Word problems",), GSM["question"], "3 * 7 = 21 eggs.", "21")
+    assert [type(row) for row in found] == [Seed, BadSeed, BadSeed, Seed]
+    by_column = list(read_seeds(SeedConfig(path=path, skill_field="topic")))
+    assert [type(row) for row in by_column] == [BadSeed, BadSeed, BadSeed, Seed]
+    assert isinstance(by_column[3], Seed)
+    assert by_column[3].skills == ("Chain rule", "Limits")
+
+
+def test_messages_and_parquet_are_read_too(tmp_path: Path) -> None:
+    path = lines(tmp_path / "chat.jsonl", CHAT, {"messages": []}, {"messages": "x"})
+    found = list(read_seeds(SeedConfig(path=path, skill="S", messages_field="messages")))
+    assert found[0] == Seed(1, ("S",), "What is 6 * 7?", "Six sevens.\nAnswer: 42", "42")
+    assert all(isinstance(row, BadSeed) for row in found[1:])
+    table = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"q": ["What is 1 + 1?"], "a": [2], "s": ["Count."]}), table)
+    source = SeedConfig(path=str(table), skill="S", question_field="q", answer_field="a", solution_field="s")
+    assert list(read_seeds(source)) == [Seed(1, ("S",), "What is 1 + 1?", "Count.", "2")]
+
+
+def test_a_file_that_cannot_be_read_or_has_no_skill_is_a_broken_configuration(tmp_path: Path) -> None:
+    text = lines(tmp_path / "a.txt", GSM)
+    for path, skill in ((f"{tmp_path}/none.jsonl", "S"), (text, "S"), (lines(tmp_path / "a.jsonl", GSM), None)):
+        with pytest.raises(ConfigError, match=r"generate\.seeds"):
+            list(read_seeds(SeedConfig(path=path, skill=skill)))
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not at all")
+    with pytest.raises(ConfigError, match=r"generate\.seeds"):
+        list(read_seeds(SeedConfig(path=f"{tmp_path}/broken.parquet", skill="S")))
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda v: st.lists(v, max_size=3))
+
+
+@given(st.dictionaries(st.sampled_from(["question", "answer", "messages", "skill"]), JSON), st.booleans())
+def test_no_row_breaks_the_reader(row: dict[str, Any], chat: bool) -> None:
+    source = SeedConfig(path="x.jsonl", skill_field="skill", messages_field="messages" if chat else None)
+    assert isinstance(_seed(row, 1, source), Seed | BadSeed)
+
+
+def test_rows_become_accepted_exercises_or_counted_rejections_once(tmp_path: Path) -> None:
+    other = {"question": "What is 5 + 6?", "answer": "11"}
+    path = lines(tmp_path / "a.jsonl", GSM, GSM, {"question": "?", "answer": "1"}, "broken", other)
+    own = config(tmp_path, {"path": path, "skill": "Word problems"})
+    student = shipped.resolve("embedded:student")
+
+    def examiner():
+        return make_examiner(own, student, [])
+
+    with RunFolder.create(own.run.storage, own) as run:
+        assert take_seeds(own, run, examiner) == {"accepted": 2, "duplicate": 1, "length": 1, "schema": 1}
+        taken = list(items(run.journal))
+        assert [item.request.id for item in taken] == [1, 5]
+        assert all(item.request.kind is Kind.GIVEN and item.request.skills == ("word-problems",) for item in taken)
+        assert isinstance(taken[0].item, Exercise)
+        assert (taken[0].generator, taken[0].generator_version) == (path, "row 1")
+        assert take_seeds(own, run, examiner) == {}
+        assert list(items(run.journal)) == taken
+
+
+def test_what_was_taken_before_a_crash_is_not_taken_twice(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {number} + 6?", "answer": str(number + 6)} for number in range(4)]
+    own = config(tmp_path, {"path": lines(tmp_path / "a.jsonl", *rows), "skill": "S"})
+    student = shipped.resolve("embedded:student")
+    with RunFolder.create(own.run.storage, own) as run:
+        from dsa_ray.seeding import _all, _examined
+        from dsa_ray.storage.texts import STREAM, written_row
+
+        source, seed = next(_all(own))
+        first = _examined(make_examiner(own, student, []), 1, source, seed)
+        SegmentWriter(run.journal, STREAM).write([written_row(first)])
+        assert take_seeds(own, run, lambda: make_examiner(own, student, []))["accepted"] == 4
+        assert [item.request.id for item in items(run.journal)] == [1, 2, 3, 4]
+
+
+def test_a_changed_file_or_prompt_is_noticed_when_a_run_is_gone_on_with(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", GSM)
+    own = config(tmp_path, {"path": path, "skill": "S"})
+    with RunFolder.create(own.run.storage, own) as run:
+        check_fingerprint(own, run)
+        check_fingerprint(own, run)
+        (tmp_path / "exercise.j2").write_text("{% block system %}s{% endblock %}{% block user %}u{% endblock %}")
+        with pytest.raises(ConfigError, match=r"generate\.prompts exercise\.j2"):
+            check_fingerprint(config(tmp_path, {"path": path, "skill": "S"}, prompts=str(tmp_path)), run)
+        lines(tmp_path / "a.jsonl", GSM, GSM)
+        with pytest.raises(ConfigError, match=r"generate\.seeds .*a\.jsonl"):
+            check_fingerprint(own, run)
