@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dsa_ray import graph_commands
 from dsa_ray.config import Config, ConfigError, load
+from dsa_ray.graph_commands import EXPORTS, export_graph
 
 FAILED, USAGE, STALLED, INTERRUPTED = 1, 2, 3, 130
 BENCHES = Path(__file__).resolve().parents[1] / "jobs" / "bench"
@@ -39,7 +40,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG."""
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
-    strange = [word for word in rest if word.startswith("-") or parsed.command not in (run_command, generate_command)]
+    strange = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
     if strange:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
     if rest:
@@ -86,10 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--exam", help="`embedded` or a JSONL file; by default that of the run")
     evaluate.add_argument("--no-exam", action="store_true", help="only the tasks")
     evaluate.set_defaults(command=eval_command)
-    export = commands.add_parser("export", help="a run's texts as a dataset")
-    export.add_argument("run", metavar="RUN")
-    export.add_argument("--format", default="parquet", help="parquet, jsonl, trl, alpaca or sharegpt")
-    export.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset and its card go")
+    export = commands.add_parser("export", help="a run's texts as a dataset, or its skill graph in another format")
+    export.add_argument("source", metavar="SOURCE", help="a run; for a skill graph also its file")
+    export.add_argument(
+        "--format", default="parquet", help=f"parquet, jsonl, trl, alpaca, sharegpt; {', '.join(EXPORTS)}"
+    )
+    export.add_argument("--out", required=True, metavar="PATH", help="a folder; for a skill graph a file")
     export.add_argument("--all", action="store_true", help="with what reviews dropped and verdicts found erroneous")
     export.add_argument("--push", metavar="NAME", help="upload it to the Hugging Face hub as a private dataset")
     export.set_defaults(command=export_command)
@@ -259,14 +262,18 @@ def eval_command(parsed: argparse.Namespace) -> int:
 
 
 def export_command(parsed: argparse.Namespace) -> int:
+    if parsed.format in EXPORTS:
+        return export_graph(parsed)
+
     from dsa_ray.storage.datasets import FORMATS, export, push
     from dsa_ray.storage.run_folder import RunFolder
 
     if parsed.format not in FORMATS:
-        raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {', '.join(FORMATS)}")
+        known = ", ".join((*FORMATS, *EXPORTS))
+        raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {known}")
     if parsed.push and "://" in parsed.out:
         raise ConfigError("--push: uploads a local folder; give one with --out")
-    counts = export(RunFolder.open(_find_run(parsed.run)), parsed.format, parsed.out, parsed.all)
+    counts = export(RunFolder.open(_find_run(parsed.source)), parsed.format, parsed.out, parsed.all)
     for name, count in counts.items():
         print(f"{parsed.out.rstrip('/')}/{name}: {count} rows")
     if parsed.push:

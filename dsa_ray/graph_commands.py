@@ -42,9 +42,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     into = _add(commands, "import", import_command, "a skill graph of another format", "source")
     into.add_argument("--format", choices=IMPORTS, required=True)
     into.add_argument("--out", metavar="FILE", required=True, help="a .yaml, .json or .graphml file")
-    out = _add(commands, "export", export_command, "a skill graph in another format", "source")
-    out.add_argument("--format", choices=EXPORTS, required=True)
-    out.add_argument("--out", metavar="FILE", required=True, help="a file; with instructlab a folder")
 
 
 def show_command(parsed: argparse.Namespace) -> int:
@@ -121,7 +118,8 @@ def import_command(parsed: argparse.Namespace) -> int:
     return _save(read.graph, parsed.out)
 
 
-def export_command(parsed: argparse.Namespace) -> int:
+def export_graph(parsed: argparse.Namespace) -> int:
+    """Write the graph of `parsed.source` to `parsed.out`, in one of `EXPORTS`."""
     graph = load(parsed.source)
     if parsed.format != "instructlab":
         _write(Path(parsed.out), graph_text(graph, parsed.format))

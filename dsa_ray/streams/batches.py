@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from dsa_ray.records import Completion, ExerciseRequest, Kind, Rejection, Written
-from dsa_ray.storage.texts import written_row
+from dsa_ray.records import Completion, Rejection, Written
+from dsa_ray.storage.texts import request_from_row, written_row
 
 Outcome = tuple[bool, str]
 """Whether a completion passed the checks, and its JSON: `written_row` or `rejection_row`."""
@@ -52,12 +52,8 @@ def completion_json(completion: Completion) -> str:
 def completion_from_json(text: str) -> Completion:
     """The inverse of `completion_json`."""
     row = json.loads(text)
-    request = row.pop("request")
-    request["kind"] = Kind(request["kind"])
-    for name in ("skills", "parents"):
-        request[name] = tuple(request[name])
-    request["cause"] = None if request["cause"] is None else tuple(request["cause"])
-    return Completion(request=ExerciseRequest(**request), **row)
+    request = request_from_row(row.pop("request"))
+    return Completion(request=request, **row)
 
 
 def rejection_row(rejection: Rejection) -> dict[str, Any]:

@@ -88,8 +88,12 @@ def test_what_the_curator_is_told_lies_where_it_is_told(tmp_path: Path):
         "answer_hash": 7,
         "row": 0,
         "output_tokens": 9,
+        "input_tokens": 0,
+        "seconds": 0.5,
+        "cut": False,
     }
-    assert told.rejected == [{"id": 2, "attempt": 0, "reason": "schema", "detail": "x"}]
+    cost = {"output_tokens": 0, "input_tokens": 0, "seconds": 0.0}
+    assert told.rejected == [{"id": 2, "attempt": 0, "reason": "schema", "detail": "x", **cost}]
     assert recording.stats() == {"written": 2, "rejected": 1, "repeated": 0, "segments": 1}
 
 

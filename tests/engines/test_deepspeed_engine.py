@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine, _check_equal_forwards, deepspeed_config
+from dsa_ray.training import loss as loss_module
 from dsa_ray.training.collate import Row
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
 from dsa_ray.training.student import prepare
 from dsa_ray.training.torch_engine import TorchEngine
-from tests.training.builders import greedy, random_row, random_steps, tiny_model
+from tests.training.builders import VOCABULARY, greedy, random_row, random_steps, tiny_model
 
 CONFIG = TrainConfig(precision="fp32", learning_rate=1e-2, warmup=0.0, rows_per_step=2, zero_stage=2)
 
@@ -162,6 +163,7 @@ def _train_rank(rank: int, world: int, folder: str, stage: int) -> None:
     engine = DeepSpeedEngine(tiny_model(), config_with(zero_stage=stage), world)
     reports = train(engine, steps)
     engine.save(f"{folder}/checkpoint", "end")
+    torch.distributed.barrier()
     engine.load(f"{folder}/checkpoint")
     engine.export_hf(f"{folder}/student")
     np.save(f"{folder}/losses-{rank}.npy", np.concatenate([report.losses for report in reports]))
@@ -231,3 +233,28 @@ def test_standard_output_stays_clean_and_nothing_is_compiled(tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert not extensions.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"zero_stage": 2, "offload_optimizer": True},
+        {"zero_stage": 2, "activation_checkpointing": True},
+        pytest.param({"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_what_saves_memory_changes_no_loss(build, changes: dict[str, object]) -> None:
+    expected = train(TorchEngine(tiny_model(), CONFIG), random_steps(3, 2))
+    reports = train(build(config_with(**changes)), random_steps(3, 2))
+    np.testing.assert_allclose([r.losses for r in reports], [r.losses for r in expected], atol=1e-4)
+    np.testing.assert_allclose([r.grad_norm for r in reports], [r.grad_norm for r in expected], rtol=1e-3)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_large_vocabulary_is_taken_in_pieces_under_zero(build, stage: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = train(TorchEngine(tiny_model(), CONFIG), random_steps(3, 2))
+    monkeypatch.setattr(loss_module, "_CHUNK_LOGITS", 3 * VOCABULARY)
+    reports = train(build(config_with(zero_stage=stage)), random_steps(3, 2))
+    np.testing.assert_allclose([r.losses for r in reports], [r.losses for r in expected], atol=1e-4)
+    np.testing.assert_allclose([r.grad_norm for r in reports], [r.grad_norm for r in expected], rtol=1e-3)
