@@ -119,8 +119,8 @@ class GenerateConfig(Section):
     """Exercises written for every skill before any verdict."""
     opening_difficulty: Annotated[int, Field(ge=1, le=5)] = 3
     """Exercises that no verdict ordered cycle through difficulties 1 to this."""
-    replay: Share = 0.5
-    """Exercises for an elementary skill, as a share of those for a taught one: what is not practised is forgotten."""
+    replay: float = Field(default=0.5, ge=0, le=8)
+    """Exercises for an elementary skill, per exercise for a taught one: what is not practised is forgotten."""
     skills_per_exercise: tuple[Positive, ...] = (1, 2)
     """How many skills an exercise combines; drawn uniformly."""
     two_sessions: Share = 0.5

@@ -350,6 +350,7 @@ class Curator:
             difficulty=request.difficulty,
             parents=request.parents,
             dropped_share=(self.dropped + 1) / max(1, len(self.table)),
+            replay=self.supply.elementary.issuperset(request.skills),
         )
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1

@@ -39,16 +39,18 @@ class Lessons:
         self._number = {skill.id: number for number, skill in enumerate(graph.skills)}
         self.taught = tuple(skill for skill in self._pool if skill not in self._elementary)
 
-    def practised(self, number: int) -> list[str]:
-        """Skills with an exercise in this round: all that are taught, and elementary ones by their share."""
+    def practised(self, number: int) -> list[tuple[str, int]]:
+        """The exercises of a round, as (skill, how many of it came before in this round): one for each skill that is
+        taught, and as many for each elementary one as `generate.replay` makes due."""
         share = self._config.replay
-        due = int((number + 1) * share) > int(number * share)
-        return self._pool if due else list(self.taught)
+        due = int((number + 1) * share) - int(number * share)
+        counts = {skill: due if skill in self._elementary else 1 for skill in self._pool}
+        return [(skill, nth) for nth in range(max(1, due)) for skill in self._pool if nth < counts[skill]]
 
-    def order(self, skill: str, number: int) -> Order:
-        """The exercise of a skill in a round: on concepts of its syllabus, or with skills that come no later."""
-        rng = np.random.default_rng((self._seed, number, self._number[skill]))
-        difficulty = 1 + number % self._config.opening_difficulty
+    def order(self, skill: str, number: int, nth: int = 0) -> Order:
+        """The nth exercise of a skill in a round: on concepts of its syllabus, or with skills that come no later."""
+        rng = np.random.default_rng((self._seed, number, self._number[skill], *([nth] if nth else [])))
+        difficulty = 1 + (number + nth) % self._config.opening_difficulty
         sessions = self._briefs[skill].sessions
         concepts = draw(rng, sessions, self._config.two_sessions) if sessions else ()
         skills = (skill,) if concepts else (skill, *self._partners(rng, skill))

@@ -76,7 +76,8 @@ class Supply:
         self.spent = False
         self._given: list[ExerciseRequest] = []
         self._construction = construction(graph, start)
-        self._elementary = {normalise(name) for name in graph.elementary}
+        self.elementary = frozenset(map(normalise, graph.elementary))
+        """Ids of skills that are practised and examined, not taught."""
         self._asked: Counter[tuple[Kind, str]] = Counter()
         self._edits: dict[str, Any] = {}
         self._edits_taken: set[str] = set()
@@ -223,7 +224,8 @@ class Supply:
     def order_round(self) -> int:
         """One more exercise for every skill that is due in this round. Returns how many were ordered."""
         assert self._lessons is not None
-        ordered = sum(self._order_exercise(skill, self._round) for skill in self._lessons.practised(self._round))
+        due = self._lessons.practised(self._round)
+        ordered = sum(self._order_exercise(skill, self._round, nth) for skill, nth in due)
         self._round += 1
         return ordered
 
@@ -251,7 +253,8 @@ class Supply:
                     self._construction.fail(request.kind, request.skills[0])
         ordered = [request.kind for request in minted.values() if request.kind is not Kind.GIVEN]
         self._exercises_ordered = sum(map(trainable, ordered))
-        opening = Counter(r.skills[0] for r in minted.values() if r.kind is Kind.EXERCISE)
+        practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
+        opening = Counter(skill for skill in practised if skill not in self.elementary)
         self._round = max(opening.values(), default=0)
         self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
         return exercises
@@ -379,7 +382,7 @@ class Supply:
     def _set_graph(self, graph: SkillGraph) -> None:
         self.graph = graph
         self._briefs = briefs(graph)
-        elementary = self._elementary
+        elementary = self.elementary
         self._lessons = Lessons(graph, self._briefs, self._config.generate, elementary, self._config.run.seed)
 
     def _carry_out(self, name: str) -> None:
@@ -413,9 +416,9 @@ class Supply:
                 self.order(variant)
         self._opened = True
 
-    def _order_exercise(self, skill: str, number: int) -> bool:
+    def _order_exercise(self, skill: str, number: int, nth: int = 0) -> bool:
         assert self._lessons is not None
-        return self.order(self._lessons.order(skill, number)) is not None
+        return self.order(self._lessons.order(skill, number, nth)) is not None
 
     def _assignment(self, request: ExerciseRequest) -> Assignment:
         return Assignment(

@@ -35,6 +35,8 @@ class ExerciseFacts:
     """Its lineage; the rules here do not depend on it."""
     dropped_share: float = 0.0
     """Share of all exercises that would be dropped if this one were, this one included."""
+    replay: bool = False
+    """It practises elementary skills alone: it is there so that they are not forgotten."""
 
 
 class Policy:
@@ -47,6 +49,9 @@ class Policy:
       two gets `harder` harder ones of its own skills. If only one of the very same skills waits, a harder one of its
       own is ordered instead; else it waits for a partner.
     - ambiguous: kept.
+
+    Replay of elementary skills is dropped where it is erroneous, and otherwise kept as it is: lightened, it would
+    no longer do what it is for, and harder elementary exercises teach nothing of the target.
 
     Variants and harder ones, weights and pairing are ours; the actions are the paper's.
 
@@ -76,6 +81,8 @@ class Policy:
             raise ValueError(f"exercise {verdict.exercise}: a {facts.kind} of skills {facts.skills} has no verdict")
         if verdict.exercise in self._dropped:
             return _decision(verdict, (Action.DROP,), 0.0, reason="dropped_before")
+        if facts.replay and verdict.verdict is not VerdictClass.ERRONEOUS:
+            return _decision(verdict, (Action.KEEP,), 1.0, reason="replay")
         if verdict.verdict is VerdictClass.EASY:
             return self._easy(verdict, facts)
         self._waiting.remove(verdict.exercise)

@@ -27,7 +27,15 @@ def test_partners_are_those_that_a_draw_from_the_list_of_their_names_gives() -> 
 def test_elementary_skills_are_practised_by_their_share_and_not_taught() -> None:
     made = lessons(replay=0.5)
     assert "a" not in made.taught
-    assert [("a" in made.practised(number)) for number in range(4)] == [False, True, False, True]
+    assert [(("a", 0) in made.practised(number)) for number in range(4)] == [False, True, False, True]
+
+
+def test_elementary_skills_may_be_practised_more_than_those_that_are_taught():
+    made = lessons(replay=2.5)
+    rounds = [[skill for skill, _ in made.practised(number)] for number in range(4)]
+    assert [skills.count("a") for skills in rounds] == [2, 3, 2, 3]
+    assert all(skills.count(skill) == 1 for skills in rounds for skill in made.taught)
+    assert len(set(made.practised(1))) == len(made.practised(1))
 
 
 def test_a_subject_is_practised_on_its_syllabus_and_a_group_not_at_all() -> None:

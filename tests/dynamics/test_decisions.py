@@ -98,6 +98,18 @@ def test_with_the_composed_one_each_easy_one_gets_harder_ones_of_its_own():
     assert decide(deciding, 1, EASY, "a", cycle=1, difficulty=3).orders == (), "once for each class"
 
 
+@pytest.mark.parametrize("verdict", [EASY, HARD, AMBIGUOUS])
+def test_replay_is_neither_lightened_nor_built_upon(verdict):
+    deciding = policy(variants=2)
+    decision = decide(deciding, 1, verdict, replay=True)
+    assert decision == Decision(exercise=1, cycle=0, actions=(Action.KEEP,), weight=1.0, reason="replay")
+    assert decide(deciding, 2, EASY, "b").orders == (), "it waits for no partner"
+
+
+def test_wrong_replay_is_dropped():
+    assert decide(policy(), 1, WRONG, replay=True).actions == (Action.DROP,)
+
+
 def test_at_the_highest_difficulty_there_is_nothing_harder():
     deciding = policy(harder=1, max_difficulty=3)
     decide(deciding, 1, EASY, "a", difficulty=3)
