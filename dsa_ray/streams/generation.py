@@ -24,9 +24,6 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.annotations import RayDeprecationWarning
 
-from dsa_ray.config import Config
-from dsa_ray.generation.checks import Examiner
-from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.streams.batches import Batch, Examined, Examines, StaleReader, completion_json, outcomes_of
 
 IN_FLIGHT = 32
@@ -109,18 +106,6 @@ def _read_outboxes(source: Datasource, plan: StreamPlan, readers: int) -> Datase
             # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
             ray_remote_args={"max_retries": 0},
         )
-
-
-def make_examiner(config: Config, student: str, held_out: Sequence[str], known: frozenset[int]) -> Examiner:
-    """The examiner of a run, inside its actor; all but `known` are bound by whoever opens the stream.
-
-    Args:
-        config: of the run.
-        student: the student's model, with `embedded:...` resolved; its tokenizer is loaded.
-        held_out: exam questions.
-        known: content hashes of what is written.
-    """
-    return Examiner(config, StudentTokenizer(student), held_out, known)
 
 
 def examined(stream: Dataset) -> Iterator[Examined]:
