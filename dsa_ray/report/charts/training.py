@@ -14,6 +14,8 @@ from dsa_ray.report import words
 from dsa_ray.report.charts import frame, svg
 
 _WIDTH = 1120.0
+_LETTER = 7
+"""Width of a letter of a label, pixels: a phase too short for its name goes without."""
 _POINTS = 240
 
 
@@ -59,13 +61,14 @@ def pace(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 def _phase(plot: frame.Plot, strip: frame.Plot, phase: str, run: Sequence[Mapping[str, Any]]) -> Markup:
     start, x = plot.x(run[0]["step"]), plot.x
+    room = x(run[-1]["step"]) - start
     losses = [row["loss"] for row in run]
     rates = [(x(row["step"]), strip.y(row["lr"])) for row in run if _finite(row.get("lr"))]
     points = [(x(row["step"]), plot.y(loss)) for row, loss in zip(run, losses, strict=True)]
     mean = [(place, plot.y(loss)) for (place, _), loss in zip(points, _running_mean(losses), strict=True)]
     return svg.group(
         svg.line(start, plot.top - 4, start, strip.bottom, "phase-line"),
-        svg.text(start + 6, plot.top + 4, phase, "phase-label"),
+        *([svg.text(start + 6, plot.top + 4, phase, "phase-label")] if room > _LETTER * len(phase) else []),
         svg.polyline(points, "loss-raw"),
         svg.polyline(mean, "loss"),
         svg.polyline(rates, "lr"),

@@ -44,6 +44,14 @@ def test_long_runs_are_thinned() -> None:
     assert drawing.count('class="hit"') == 240
 
 
+def test_a_phase_too_short_for_its_name_goes_without() -> None:
+    steps = [(at, "textbooks" if at < 5 else "exercises") for at in range(1, 500)]
+    drawing = training.loss_curve([{"step": at, "phase": phase, "loss": 1.0, "lr": 1e-4} for at, phase in steps])
+    assert drawing is not None
+    assert "exercises</text>" in drawing
+    assert "textbooks</text>" not in drawing
+
+
 def test_losses_that_are_not_numbers_are_left_out() -> None:
     assert training.loss_curve([{"step": 1, "loss": float("nan")}, {"step": 2, "loss": None}]) is None
 
