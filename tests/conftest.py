@@ -1,7 +1,20 @@
 """Shared by all tests."""
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # Machines under load are slow, not wrong: pytest's own timeout is the deadline.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """A test leaves the environment as it found it: engines that run in this process set variables."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

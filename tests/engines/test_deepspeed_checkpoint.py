@@ -88,6 +88,11 @@ def curve(folder: Path, name: str, world: int) -> list[list[float]]:
     return [np.load(file).tolist() for file in files]
 
 
+def norms(folder: Path) -> list[float]:
+    """Gradient norm of every step; all ranks have the same."""
+    return [np.load(folder / f"straight-step-{step}-0.npy")[-1] for step in range(1, STEPS + 1)]
+
+
 @pytest.mark.parametrize(
     ("world", "changes"),
     [
@@ -100,7 +105,8 @@ def curve(folder: Path, name: str, world: int) -> list[list[float]]:
 )
 def test_killed_and_resumed_the_loss_curve_is_the_same_to_the_last_bit(tmp_path: Path, world: int, changes) -> None:
     mp.spawn(_run, args=(world, str(tmp_path), "straight", changes, 0), nprocs=world)
-    with pytest.raises(mp.ProcessExitedException, match="SIGKILL"):
+    died_or_lost_its_peer = (mp.ProcessExitedException, mp.ProcessRaisedException)
+    with pytest.raises(died_or_lost_its_peer, match="SIGKILL|Connection|gloo"):
         mp.spawn(_run, args=(world, str(tmp_path), "killed", changes, 5), nprocs=world)
     assert CheckpointStore(f"{tmp_path}/killed").latest() == step_name(4)
     mp.spawn(_run, args=(world, str(tmp_path), "killed", changes, 0), nprocs=world)
@@ -123,12 +129,11 @@ def test_on_another_number_of_ranks_training_goes_on_as_it_would_have(
 ) -> None:
     """Norms, which need every moment, step counter and hyperparameter of the optimizer to have come over."""
     mp.spawn(_run, args=(before, str(tmp_path), "straight", changes, 0), nprocs=before)
-    expected = [row[-1] for row in curve(tmp_path, "straight", before)[::before]]
+    expected = norms(tmp_path)
     (tmp_path / "straight" / "latest").write_text(step_name(2))
     CheckpointStore(f"{tmp_path}/straight").discard_unfinished()
     mp.spawn(_run, args=(after, str(tmp_path), "straight", changes, 0), nprocs=after)
-    resumed = [row[-1] for row in curve(tmp_path, "straight", after)[::after]]
-    np.testing.assert_allclose(resumed[2:], expected[2:], rtol=1e-5)
+    np.testing.assert_allclose(norms(tmp_path)[2:], expected[2:], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
