@@ -106,7 +106,7 @@ def norms(folder: Path) -> list[float]:
 def test_killed_and_resumed_the_loss_curve_is_the_same_to_the_last_bit(tmp_path: Path, world: int, changes) -> None:
     mp.spawn(_run, args=(world, str(tmp_path), "straight", changes, 0), nprocs=world)
     died_or_lost_its_peer = (mp.ProcessExitedException, mp.ProcessRaisedException)
-    with pytest.raises(died_or_lost_its_peer, match="SIGKILL|Connection|gloo"):
+    with pytest.raises(died_or_lost_its_peer, match=r"SIGKILL|Connection|gloo"):
         mp.spawn(_run, args=(world, str(tmp_path), "killed", changes, 5), nprocs=world)
     assert CheckpointStore(f"{tmp_path}/killed").latest() == step_name(4)
     mp.spawn(_run, args=(world, str(tmp_path), "killed", changes, 0), nprocs=world)
