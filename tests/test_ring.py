@@ -77,7 +77,11 @@ def drive(config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda s
 
 
 def pid_of_a_rank() -> int:
-    alive = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], detail=True)
+    alive = list_actors(
+        address=ray.get_runtime_context().gcs_address,
+        filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")],
+        detail=True,
+    )
     return alive[0].pid
 
 
@@ -129,7 +133,7 @@ def test_a_skill_that_is_added_meanwhile_is_written_and_trained(tmp_path: Path):
     def add_one(status: dict[str, Any]) -> None:
         if status["step"] >= 10 and not added:
             folder = RunFolder.open(f"{config.run.storage}/{config.run.name}").folder
-            added.append(put_edit(folder, {"skill": "Rates of change in physics", "prerequisites": ["Powers"]}))
+            added.append(put_edit(folder, {"skill": "Rates of change in physics", "prerequisites": ["Chain rule"]}))
 
     facts = drive(config, add_one)
     assert facts["status"]["edits"] == 1
