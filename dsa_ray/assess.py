@@ -15,9 +15,9 @@ from typing import Any
 from dsa_ray.actors.replica import Replica, student_teacher
 from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam as embedded_exam
+from dsa_ray.embedded.exam import exam_of
 from dsa_ray.engines.base import build
-from dsa_ray.evaluation.exam import ExamError, ExamScore, Question, grade, load_exam, score
+from dsa_ray.evaluation.exam import ExamScore, Question, grade, score
 from dsa_ray.evaluation.harness import Scores, TaskScore, check_harness, run_tasks
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.generation.prompts import student_messages
@@ -75,18 +75,15 @@ def assess(request: Request) -> Assessment:
     config = run.config if run else _model_config(request.target)
     models = _students(run) if run else {MODEL: shipped.resolve(request.target)}
     result = Assessment()
-    try:
-        with AnswerChecker(config.evaluate.answer_timeout_s) as checker:
-            if request.sit_exam:
-                questions = _questions(config, request.exam, run)
-                elementary = {normalise(name) for name in config.graph.elementary}
-                for when, answers in asyncio.run(_answers(config, models, questions)).items():
-                    result.exams[when] = score(questions, grade(questions, answers, checker), elementary)
-            for when, path in models.items() if request.tasks else ():
-                limits = {"max_tokens": config.evaluate.max_tokens, "limit": request.limit}
-                result.tasks[when] = run_tasks(path, request.tasks, checker, gpus=this_machine().gpus, **limits)
-    except ExamError as error:
-        raise ConfigError(str(error)) from None
+    with AnswerChecker(config.evaluate.answer_timeout_s) as checker:
+        if request.sit_exam:
+            questions = _questions(config, request.exam, run)
+            elementary = {normalise(name) for name in config.graph.elementary}
+            for when, answers in asyncio.run(_answers(config, models, questions)).items():
+                result.exams[when] = score(questions, grade(questions, answers, checker), elementary)
+        for when, path in models.items() if request.tasks else ():
+            limits = {"max_tokens": config.evaluate.max_tokens, "limit": request.limit}
+            result.tasks[when] = run_tasks(path, request.tasks, checker, gpus=this_machine().gpus, **limits)
     if run:
         _write(run, result)
     return result
@@ -132,11 +129,8 @@ def _students(run: RunFolder) -> dict[str, str]:
 
 
 def _questions(config: Config, exam: str | None, run: RunFolder | None) -> list[Question]:
-    chosen = exam or config.evaluate.exam
-    if chosen != "embedded":
-        return load_exam(chosen)
-    questions = embedded_exam(config.evaluate.questions_per_skill, config.run.seed)
-    if run is None or not run.exists("graph.json"):
+    questions = exam_of(config, exam)
+    if (exam or config.evaluate.exam) != "embedded" or run is None or not run.exists("graph.json"):
         return questions
     skills = {node["id"] for node in json.loads(run.read_text("graph.json"))["nodes"]}
     return [question for question in questions if question.skill in skills]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from dsa_ray import graph_commands
 from dsa_ray.config import Config, ConfigError, load
+from dsa_ray.exits import Exit
 from dsa_ray.graph_commands import EXPORTS, export_graph
 
-FAILED, USAGE, STALLED, INTERRUPTED = 1, 2, 3, 130
 BENCHES = Path(__file__).resolve().parents[1] / "jobs" / "bench"
 
 
@@ -26,14 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return parsed.command(parsed)
     except ConfigError as error:
         print(f"dsa: {error}", file=sys.stderr)
-        return USAGE
+        return Exit.USAGE
     except KeyboardInterrupt:
         print("dsa: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (`dsa explain ... | head`) went away; nobody is left to tell.
         sys.stderr.close()
-        return FAILED
+        return Exit.FAILED
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -210,18 +210,18 @@ def _check_name(config: Config, resume: bool) -> None:
 
 def status_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.status import status_lines
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    print("\n".join(status_lines(RunFolder.open(_find_run(parsed.run)))))
+    print("\n".join(status_lines(RunFolder.open(find_run(parsed.run)))))
     return 0
 
 
 def report_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.closing import final_lines
     from dsa_ray.report.summary import SummaryError, read
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(_find_run(parsed.run))
+    run = RunFolder.open(find_run(parsed.run))
     if not run.exists("summary.json"):
         raise ConfigError(f"{run.path}: this run has not ended yet; see `dsa status {parsed.run}`")
     try:
@@ -234,9 +234,9 @@ def report_command(parsed: argparse.Namespace) -> int:
 
 def explain_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.explain import UnknownExercise, render, trace
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(_find_run(parsed.run))
+    run = RunFolder.open(find_run(parsed.run))
     try:
         print(render(trace(run.journal, parsed.exercise)))
     except UnknownExercise as error:
@@ -247,6 +247,7 @@ def explain_command(parsed: argparse.Namespace) -> int:
 def eval_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.assess import Request, assess, lines
     from dsa_ray.screen import quiet
+    from dsa_ray.storage.run_folder import find_run
 
     tasks = tuple(task.strip() for task in parsed.tasks.split(",") if task.strip())
     if parsed.no_exam and not tasks:
@@ -254,7 +255,7 @@ def eval_command(parsed: argparse.Namespace) -> int:
     if parsed.limit is not None and parsed.limit < 1:
         raise ConfigError("--limit: must be at least 1")
     request = Request(
-        target=_find_run(parsed.target), tasks=tasks, limit=parsed.limit, exam=parsed.exam, sit_exam=not parsed.no_exam
+        target=find_run(parsed.target), tasks=tasks, limit=parsed.limit, exam=parsed.exam, sit_exam=not parsed.no_exam
     )
     with quiet(None) as terminal:
         print("\n".join(lines(assess(request))), file=terminal)
@@ -266,14 +267,14 @@ def export_command(parsed: argparse.Namespace) -> int:
         return export_graph(parsed)
 
     from dsa_ray.storage.datasets import FORMATS, export, push
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
 
     if parsed.format not in FORMATS:
         known = ", ".join((*FORMATS, *EXPORTS))
         raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {known}")
     if parsed.push and "://" in parsed.out:
         raise ConfigError("--push: uploads a local folder; give one with --out")
-    counts = export(RunFolder.open(_find_run(parsed.source)), parsed.format, parsed.out, parsed.all)
+    counts = export(RunFolder.open(find_run(parsed.source)), parsed.format, parsed.out, parsed.all)
     for name, count in counts.items():
         print(f"{parsed.out.rstrip('/')}/{name}: {count} rows")
     if parsed.push:
@@ -281,7 +282,7 @@ def export_command(parsed: argparse.Namespace) -> int:
             print(push(parsed.out, parsed.push))
         except (OSError, ValueError) as error:
             print(f"dsa: --push {parsed.push}: {str(error).splitlines()[0]}", file=sys.stderr)
-            return FAILED
+            return Exit.FAILED
     return 0
 
 
@@ -290,7 +291,7 @@ def doctor_command(parsed: argparse.Namespace) -> int:
 
     results = checks(parsed.storage)
     print(render(results))
-    return 0 if all(result.ok for result in results) else FAILED
+    return 0 if all(result.ok for result in results) else Exit.FAILED
 
 
 def bench_command(parsed: argparse.Namespace) -> int:
@@ -302,13 +303,6 @@ def bench_command(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"bench {parsed.name}: there is none of this name; known are {', '.join(known) or 'none'}")
     command = [sys.executable, str(BENCHES / f"{parsed.name}.py"), *(["--quick"] if parsed.quick else [])]
     return subprocess.call(command)
-
-
-def _find_run(name: str) -> str:
-    """A folder or URI as given; a bare name that is no folder here is looked up in `runs/`."""
-    if "://" in name or "/" in name or Path(name).is_dir() or not (Path("runs") / name).is_dir():
-        return name
-    return str(Path("runs") / name)
 
 
 if __name__ == "__main__":

@@ -11,25 +11,24 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
+from dsa_ray.exits import Exit
 from dsa_ray.preflight import check
-from dsa_ray.records import SkillGraph
+from dsa_ray.records import Scope, SkillGraph
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.skills import taxonomy_tree
 from dsa_ray.skills.files.formats import graph_text
 from dsa_ray.skills.graph import GraphError, from_node_link
 from dsa_ray.skills.start import read_start
-from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.watchdog import Stalled, Watchdog
 
-OK, FAILED, STALLED, INTERRUPTED = 0, 1, 3, 130
 TICK_S = 0.5
 TELL_S = 5.0
 SUFFIX = "-graph"
@@ -43,24 +42,20 @@ def build_graph(config: Config, resume: bool = False) -> int:
     """
     check(config)
     config = config.model_copy(update={"run": config.run.model_copy(update={"name": config.run.name[:58] + SUFFIX})})
-    storage = config.run.storage if "://" in config.run.storage else str(Path(config.run.storage).resolve())
+    storage = storage_of(config)
     if not resume:
         try:
             read_start(config.graph)
         except GraphError as error:
             raise ConfigError(str(error)) from None
-    with RunFolder.create(storage, config, resume=resume) as folder:
-        log = None if "://" in folder.path else f"{folder.path}/logs/driver.log"
-        with quiet(log) as terminal:
-            code, told = _draw(config, folder, terminal)
-    print("\n".join(told), file=sys.stdout if code == OK else sys.stderr)
+    with RunFolder.create(storage, config, resume=resume) as folder, quiet(folder.driver_log) as terminal:
+        code, told = _draw(config, folder, terminal)
+    print("\n".join(told), file=sys.stdout if code == Exit.OK else sys.stderr)
     return code
 
 
 def _draw(config: Config, folder: RunFolder, terminal: Any) -> tuple[int, list[str]]:
-    teacher = config.teacher.model
-    served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
-    ring = Ring(config, folder, (served, shipped.resolve(config.student.model)), (), graph_only=True)
+    ring = Ring(config, folder, shipped.resolve(config.student.model), (), Scope.GRAPH)
     try:
         ring.start()
         _wait(config, ring, terminal)
@@ -69,14 +64,14 @@ def _draw(config: Config, folder: RunFolder, terminal: Any) -> tuple[int, list[s
         folder.discard()
         raise
     except KeyboardInterrupt:
-        return INTERRUPTED, ["dsa: interrupted; go on with --resume"]
+        return Exit.INTERRUPTED, ["dsa: interrupted; go on with --resume"]
     except Stalled as error:
-        return STALLED, [f"dsa: {error}"]
+        return Exit.STALLED, [f"dsa: {error}"]
     except (RingBroken, ray.exceptions.RayError, TimeoutError) as error:
-        return FAILED, [f"dsa: {str(error).splitlines()[0]}"]
+        return Exit.FAILED, [f"dsa: {str(error).splitlines()[0]}"]
     finally:
         ring.stop()
-    return OK, _written(config, folder)
+    return Exit.OK, _written(config, folder)
 
 
 def _wait(config: Config, ring: Ring, terminal: Any) -> None:
@@ -84,9 +79,7 @@ def _wait(config: Config, ring: Ring, terminal: Any) -> None:
     watchdog, told = Watchdog(config.watch.stall_s), time.monotonic()
     while True:
         time.sleep(TICK_S)
-        status = ring.status()
-        if status["failure"]:
-            raise RingBroken(f"the curator failed: {status['failure']}")
+        status = ring.tend()
         if status["phase"] != "graph":
             return
         if not ring.starting:

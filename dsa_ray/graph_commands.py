@@ -80,9 +80,9 @@ def merge_command(parsed: argparse.Namespace) -> int:
 def add_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.skills.edits import Edit, with_edit
     from dsa_ray.storage.edits import put_edit
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(_run_path(parsed.run))
+    run = RunFolder.open(find_run(parsed.run))
     if run.exists("summary.json"):
         raise ConfigError(f"{run.path}: this run has ended; a skill can be added only while it goes on")
     edit = Edit(
@@ -172,18 +172,12 @@ def _load_with_facts(source: str) -> tuple[SkillGraph, dict[str, dict[str, Any]]
 
 
 def _run_graph(source: str) -> Any:
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(_run_path(source))
+    run = RunFolder.open(find_run(source))
     if not run.exists("graph.json"):
         raise ConfigError(f"{run.path}: its graph is not drawn yet; see `dsa status {source}`")
     return json.loads(run.read_text("graph.json"))
-
-
-def _run_path(name: str) -> str:
-    """A folder or URI as given; a bare name that is no folder here is looked up in `runs/`."""
-    inside = Path("runs") / name
-    return str(inside) if "://" not in name and not Path(name).exists() and inside.is_dir() else name
 
 
 def _exercises(source: str) -> Iterator[Exercise]:
@@ -191,10 +185,10 @@ def _exercises(source: str) -> Iterator[Exercise]:
     if Path(source).is_file():
         return
     from dsa_ray.storage.journal import iter_segments
-    from dsa_ray.storage.run_folder import RunFolder
+    from dsa_ray.storage.run_folder import RunFolder, find_run
     from dsa_ray.storage.texts import STREAM, written_from_row
 
-    for _, rows in iter_segments(RunFolder.open(_run_path(source)).journal, STREAM):
+    for _, rows in iter_segments(RunFolder.open(find_run(source)).journal, STREAM):
         for row in rows:
             item = written_from_row(row).item
             if isinstance(item, Exercise):

@@ -27,7 +27,7 @@ from dsa_ray.engines.base import TextEngine
 from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.prompts import render
-from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Verdict, Written
+from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Scope, Verdict, Written
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, written_row
@@ -78,7 +78,7 @@ def generate(config: Config, folder: RunFolder, teacher: TextEngine, examiner: E
     Raises:
         RuntimeError: nothing can be written any more and something is still wanted.
     """
-    host = CuratorHost(config, folder.path, trains=False)
+    host = CuratorHost(config, folder.path, scope=Scope.TEXTS)
     host.restore()
     host.start()
     writer = _Writer(config, host, teacher, examiner, folder.journal)

@@ -19,7 +19,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -28,8 +27,9 @@ from rich.console import Console
 from dsa_ray import outcome
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam as embedded_exam
-from dsa_ray.evaluation.exam import Question, load_exam
+from dsa_ray.embedded.exam import exam_of
+from dsa_ray.evaluation.exam import Question
+from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
@@ -38,11 +38,9 @@ from dsa_ray.report.loggers import Loggers, flops_utilisation
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
-from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.watchdog import Stalled, Watchdog
 
-OK, FAILED, STALLED, INTERRUPTED = 0, 1, 3, 130
-"""Exit codes; 2 is a broken configuration, which is refused before anything starts."""
 TICK_S = 0.5
 STATUS_EVERY_S = 2.0
 TRAINED = "trained"
@@ -82,13 +80,12 @@ def run(config: Config, resume: bool = False, live: bool | None = None, allow_ch
     Raises:
         ConfigError: the run folder or the cluster does not allow it; nothing was started that still runs.
     """
-    storage = config.run.storage if "://" in config.run.storage else str(Path(config.run.storage).resolve())
-    with RunFolder.create(storage, config, resume=resume, allow_changes=allow_changes) as folder:
-        log = None if "://" in folder.path else f"{folder.path}/logs/driver.log"
-        with quiet(log) as terminal:
-            console = Console(file=terminal, highlight=False)
-            with LiveView(plain=True if live is False else None, console=console) as view:
-                return _Run(config, folder, view).carry_out()
+    with (
+        RunFolder.create(storage_of(config), config, resume=resume, allow_changes=allow_changes) as folder,
+        quiet(folder.driver_log) as terminal,
+        LiveView(plain=True if live is False else None, console=Console(file=terminal, highlight=False)) as view,
+    ):
+        return _Run(config, folder, view).carry_out()
 
 
 class _Run:
@@ -98,26 +95,24 @@ class _Run:
         self._config = config
         self._folder = folder
         self._view = view
-        self._exam = Exam(_questions(config), config.generate.prompts)
-        teacher = config.teacher.model
-        served = shipped.resolve(teacher) if config.teacher.kind == "vllm" else teacher
-        models = served, shipped.resolve(config.student.model)
+        self._exam = Exam(exam_of(config), config.generate.prompts)
+        student = shipped.resolve(config.student.model)
         held_out = [question.question for question in self._exam.questions]
-        self._ring = Ring(config, folder, models, held_out)
-        self._examiner = functools.partial(make_examiner, config, models[1], held_out, journal=folder.journal)
+        self._ring = Ring(config, folder, student, held_out)
+        self._examiner = functools.partial(make_examiner, config, student, held_out, journal=folder.journal)
         self._loggers = Loggers(config, folder.path)
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
-        self._student_parameters = model_shape(models[1]).parameters
+        self._student_parameters = model_shape(student).parameters
         self._replicas: list[dict[str, Any]] = []
         self._status_written = 0.0
 
     def carry_out(self) -> int:
         """The whole run, and whatever can be told of it however it ends."""
         self._view.opening(_opening(self._config, self._folder.path, len(self._exam.questions)))
-        state, code, reason = "finished", OK, ""
+        state, code, reason = "finished", Exit.OK, ""
         try:
             self._steps()
         except ConfigError:
@@ -125,15 +120,15 @@ class _Run:
             self._folder.discard()
             raise
         except KeyboardInterrupt:
-            state, code, reason = "interrupted", INTERRUPTED, "interrupted; go on with --resume"
+            state, code, reason = "interrupted", Exit.INTERRUPTED, "interrupted; go on with --resume"
         except Stalled as error:
-            state, code, reason = "failed", STALLED, str(error)
+            state, code, reason = "failed", Exit.STALLED, str(error)
             self._dump(reason)
         except (RingBroken, ray.exceptions.RayError, TimeoutError) as error:
-            state, code, reason = "failed", FAILED, str(error).splitlines()[0]
+            state, code, reason = "failed", Exit.FAILED, str(error).splitlines()[0]
             self._dump(str(error))
         except OSError as error:
-            state, code, reason = "failed", FAILED, f"the run folder cannot be written: {error}"
+            state, code, reason = "failed", Exit.FAILED, f"the run folder cannot be written: {error}"
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self._take_facts()
@@ -169,10 +164,7 @@ class _Run:
     def _tick(self, phase: str | None = None) -> None:
         """Look at everything once: parts, progress, metrics, view."""
         time.sleep(TICK_S)
-        status = self._ring.status()
-        if status["failure"]:
-            raise RingBroken(status["failure"])
-        self._ring.scale(status)
+        status = self._ring.tend()
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])
@@ -225,12 +217,6 @@ class _Run:
         """What was known when the run failed, for whoever has to find out why."""
         dump = {"reason": reason, "status": self._status, "replicas": self._replicas, "time": time.time()}
         self._folder.write_text("failure.json", json.dumps(dump, indent=1, default=str))
-
-
-def _questions(config: Config) -> list[Question]:
-    if config.evaluate.exam == "embedded":
-        return embedded_exam(config.evaluate.questions_per_skill, config.run.seed)
-    return load_exam(config.evaluate.exam)
 
 
 def _of_graph(questions: list[Question], folder: RunFolder) -> list[Question]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.machine import ClusterShape
 from dsa_ray.memory import MemoryRow
+from dsa_ray.records import Scope
 
 
 class PlacementError(ConfigError):
@@ -76,18 +77,18 @@ class _Wish:
     """Whether it keeps CPUs busy, and so gets threads."""
 
 
-def plan(config: Config, cluster: ClusterShape, trains: bool = True) -> Placement:
+def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING) -> Placement:
     """Lay the run out on the cluster.
 
     `cluster.cpus` of the configuration limits the CPUs; on a cluster that is joined (`cluster.address`) it may also be
     more than is there now, for an autoscaler to bring.
 
-    Without training there are neither ranks nor a student.
+    Short of training there are neither ranks nor a student.
 
     Raises:
         PlacementError: with what is missing and the key to change.
     """
-    wishes = [wish for wish in _wishes(config) if trains or wish.name not in _TRAINING]
+    wishes = [wish for wish in _wishes(config) if scope is Scope.TRAINING or wish.name not in _TRAINING]
     available = _available_cpus(config, cluster)
     _check_gpu_keys(config)
     _place_cards(wishes, cluster)

@@ -10,6 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class Scope(StrEnum):
+    """How far a ring goes: each does what the one before it does, and more."""
+
+    GRAPH = "graph"
+    TEXTS = "texts"
+    TRAINING = "training"
+
+
 class Kind(StrEnum):
     """What a request asks the teacher to write."""
 

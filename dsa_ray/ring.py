@@ -37,6 +37,7 @@ from dsa_ray.engines.base import EngineError
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
 from dsa_ray.placement import Placement, plan, teacher_share
+from dsa_ray.records import Scope
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.generation import StreamPlan
 
@@ -54,26 +55,23 @@ class Ring:
     Args:
         config: the run's configuration.
         run: its folder.
-        models: folders or names of the teacher's and the student's model.
+        student_model: folder or name of the student's model.
         held_out: exam questions, which no written exercise may contain.
-        graph_only: the teacher draws the graph, and nothing else is written.
-        trains: False for writing alone: no ranks and no student.
+        scope: how far it goes; short of training there are no ranks and no student.
     """
 
     def __init__(
         self,
         config: Config,
         run: RunFolder,
-        models: tuple[str, str],
+        student_model: str,
         held_out: Sequence[str],
-        graph_only: bool = False,
-        trains: bool = True,
+        scope: Scope = Scope.TRAINING,
     ) -> None:
-        self._graph_only = graph_only
-        self._trains = trains
+        self._scope = scope
         self._config = config
         self._run = run
-        self._teacher_model, self._student_model = models
+        self._student_model = student_model
         self._held_out = tuple(held_out)
         self._fit: ray.ObjectRef | None = None
         self._recording: ray.ObjectRef | None = None
@@ -88,10 +86,10 @@ class Ring:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
         _connect(config)
-        self._placement = placement = plan(config, _cluster_shape(), self._trains)
+        self._placement = placement = plan(config, _cluster_shape(), self._scope)
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
-            plain, self._run.path, self._graph_only, self._trains
+            plain, self._run.path, self._scope
         )
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
         self._starting = []
@@ -100,24 +98,18 @@ class Ring:
         self._recording = self._start_recorder()
         return placement
 
-    def scale(self, status: Mapping[str, Any]) -> None:
-        """Let replicas come and go by the backlog, where `generate.min_replicas` allows it."""
-        self._pool.scale(status["backlog"])
-
     def _start_replica(self, index: int, number: int) -> ActorHandle:
         """Replica `index` of the run, which serves teacher `number` of the pool; its engine begins to start."""
         config, share = self._config, self._placement[teacher_share(number)]
-        model = self._teacher_model
+        teacher = config.pool[number]
         if config.teachers:
-            teacher = config.pool[number]
-            model = shipped.resolve(teacher.model) if teacher.kind == "vllm" else teacher.model
             config = config.model_copy(update={"teacher": teacher})
         replica = ReplicaActor.options(
             name=self._name(f"teacher-{index}"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
         ).remote(
             f"teacher-{index}",
             config,
-            model,
+            shipped.served(teacher),
             self._name("curator"),
             self._run.journal,
             (share.gpus, share.threads),
@@ -134,6 +126,18 @@ class Ring:
         """The curator's status. Raises `RingBroken` when a part has ended that should not have."""
         self._check_parts()
         return ray.get(self._curator.status.remote(), timeout=REPLY_S)
+
+    def tend(self) -> dict[str, Any]:
+        """The curator's status, after letting replicas come and go by the backlog (`generate.min_replicas`).
+
+        Raises:
+            RingBroken: a part has ended that should not have, or the curator has failed.
+        """
+        status = self.status()
+        if status["failure"]:
+            raise RingBroken(status["failure"])
+        self._pool.scale(status["backlog"])
+        return status
 
     def metrics(self) -> list[dict[str, Any]]:
         return ray.get(self._curator.drain_metrics.remote(), timeout=REPLY_S)

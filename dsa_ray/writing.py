@@ -14,25 +14,24 @@ import contextlib
 import functools
 import json
 import time
-from pathlib import Path
 from typing import Any, TextIO
 
 import ray
 
-from dsa_ray.config import Config, ConfigError
+from dsa_ray.config import Config
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam as embedded_exam
-from dsa_ray.evaluation.exam import ExamError, load_exam
+from dsa_ray.embedded.exam import exam_of
+from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.fingerprint import check_fingerprint
+from dsa_ray.records import Scope
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
 from dsa_ray.storage.export import write_tables
-from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.watchdog import Stalled, Watchdog
 
-OK, FAILED, STALLED, INTERRUPTED = 0, 1, 3, 130
 TICK_S = 0.5
 LINE_EVERY_S = 10.0
 FIGURES = "generation.json"
@@ -45,12 +44,11 @@ def generate(config: Config) -> int:
     Raises:
         ConfigError: the folder, the cluster or a file does not allow it, or what was begun was begun differently.
     """
-    storage = config.run.storage if "://" in config.run.storage else str(Path(config.run.storage).resolve())
+    storage = storage_of(config)
     there = RunFolder.exists_in(storage, config.run.name)
     with RunFolder.create(storage, config, resume=there) as folder:
         check_fingerprint(config, folder)
-        log = None if "://" in folder.path else f"{folder.path}/logs/driver.log"
-        with quiet(log) as terminal:
+        with quiet(folder.driver_log) as terminal:
             return _Writing(config, folder, terminal).carry_out()
 
 
@@ -59,18 +57,17 @@ class _Writing:
 
     def __init__(self, config: Config, folder: RunFolder, terminal: TextIO) -> None:
         self._config, self._folder, self._terminal = config, folder, terminal
-        held_out = [question.question for question in _questions(config)]
+        held_out = [question.question for question in exam_of(config)]
         student = shipped.resolve(config.student.model)
-        teacher = shipped.resolve(config.teacher.model) if config.teacher.kind == "vllm" else config.teacher.model
         self._examiner = functools.partial(make_examiner, config, student, held_out, journal=folder.journal)
-        self._ring = Ring(config, folder, (teacher, student), held_out, trains=False)
+        self._ring = Ring(config, folder, student, held_out, Scope.TEXTS)
         self._watchdog = Watchdog(config.watch.stall_s)
         self._facts: dict[str, Any] = {}
         self._told = 0.0
         self._began = time.monotonic()
 
     def carry_out(self) -> int:
-        code, reason = OK, ""
+        code, reason = Exit.OK, ""
         try:
             taken = take_seeds(self._config, self._folder, self._examiner)
             if taken:
@@ -80,11 +77,11 @@ class _Writing:
                 self._tick()
             self._facts = self._ring.facts()
         except KeyboardInterrupt:
-            code, reason = INTERRUPTED, "interrupted; the same command goes on"
+            code, reason = Exit.INTERRUPTED, "interrupted; the same command goes on"
         except Stalled as error:
-            code, reason = STALLED, str(error)
+            code, reason = Exit.STALLED, str(error)
         except (RingBroken, ray.exceptions.RayError, TimeoutError) as error:
-            code, reason = FAILED, str(error).splitlines()[0]
+            code, reason = Exit.FAILED, str(error).splitlines()[0]
         finally:
             with contextlib.suppress(KeyboardInterrupt):
                 self._ring.stop()
@@ -93,10 +90,7 @@ class _Writing:
 
     def _tick(self) -> None:
         time.sleep(TICK_S)
-        status = self._ring.status()
-        if status["failure"]:
-            raise RingBroken(f"the curator failed: {status['failure']}")
-        self._ring.scale(status)
+        status = self._ring.tend()
         if not self._ring.starting:
             self._watchdog.look(status)
         if time.monotonic() - self._told > LINE_EVERY_S:
@@ -119,12 +113,3 @@ class _Writing:
 
     def _say(self, line: str) -> None:
         print(line, file=self._terminal, flush=True)
-
-
-def _questions(config: Config) -> list[Any]:
-    if config.evaluate.exam == "embedded":
-        return embedded_exam(config.evaluate.questions_per_skill, config.run.seed)
-    try:
-        return load_exam(config.evaluate.exam)
-    except ExamError as error:
-        raise ConfigError(f"evaluate.exam: {error}") from None

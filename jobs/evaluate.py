@@ -15,7 +15,8 @@ from pathlib import Path
 # The working directory travels with the job, the installed package may not.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dsa_ray.cli import USAGE, main
+from dsa_ray.cli import main
+from dsa_ray.exits import Exit
 from dsa_ray.preflight import JOB_VARIABLE
 
 
@@ -31,5 +32,5 @@ if __name__ == "__main__":
     fault = refusal(sys.argv[1:], JOB_VARIABLE in os.environ)
     if fault:
         print(f"dsa: {fault}", file=sys.stderr)
-        sys.exit(USAGE)
+        sys.exit(Exit.USAGE)
     sys.exit(main(["eval", *sys.argv[1:]]))

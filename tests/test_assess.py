@@ -9,6 +9,7 @@ from dsa_ray import assess, cli
 from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.evaluation.exam import Question
 from dsa_ray.evaluation.harness import TaskScore
+from dsa_ray.exits import Exit
 from dsa_ray.report import summary
 from dsa_ray.storage.run_folder import RunFolder
 
@@ -91,7 +92,7 @@ def test_a_model_sits_the_built_in_exam(engines) -> None:
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line(engines, capsys, arguments: list[str], words: str) -> None:
-    assert cli.main(["eval", *arguments]) == cli.USAGE
+    assert cli.main(["eval", *arguments]) == Exit.USAGE
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1

@@ -11,6 +11,7 @@ import pytest
 
 from dsa_ray import cli
 from dsa_ray.config import Config, ConfigError, parse
+from dsa_ray.exits import Exit
 from dsa_ray.report import summary
 from dsa_ray.storage.run_folder import RunFolder
 
@@ -80,7 +81,7 @@ def test_overrides_may_stand_behind_options(pipeline: SimpleNamespace, storage: 
 
 
 def test_changes_can_only_be_allowed_for_a_resumed_run(pipeline, capsys) -> None:
-    assert cli.main(["run", QUICKSTART, "--allow-changes"]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, "--allow-changes"]) == Exit.USAGE
     assert "give --resume too" in capsys.readouterr().err
 
 
@@ -90,7 +91,7 @@ def test_changes_can_only_be_allowed_for_a_resumed_run(pipeline, capsys) -> None
 def test_strange_arguments_are_usage_errors(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(words)
-    assert stop.value.code == cli.USAGE
+    assert stop.value.code == Exit.USAGE
     assert "usage" in capsys.readouterr().err
 
 
@@ -108,7 +109,7 @@ def test_strange_arguments_are_usage_errors(words: list[str], capsys: pytest.Cap
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     override: str, words: str, pipeline: SimpleNamespace, storage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", QUICKSTART, storage, override]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, storage, override]) == Exit.USAGE
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
@@ -119,13 +120,13 @@ def test_a_configuration_error_of_a_running_pipeline_is_one_line_too(
     pipeline: SimpleNamespace, storage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline.act = raising(ConfigError("cluster.address: nobody there"))
-    assert cli.main(["run", QUICKSTART, storage]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, storage]) == Exit.USAGE
     assert capsys.readouterr().err == "dsa: cluster.address: nobody there\n"
 
 
 def test_an_interrupt_is_exit_code_130(pipeline: SimpleNamespace, storage: str) -> None:
     pipeline.act = raising(KeyboardInterrupt())
-    assert cli.main(["run", QUICKSTART, storage]) == cli.INTERRUPTED
+    assert cli.main(["run", QUICKSTART, storage]) == Exit.INTERRUPTED
 
 
 def test_a_fault_keeps_its_traceback(pipeline: SimpleNamespace, storage: str) -> None:
@@ -138,7 +139,7 @@ def test_a_run_of_the_same_name_is_refused_with_both_ways_out(
     pipeline: SimpleNamespace, storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path)
-    assert cli.main(["run", QUICKSTART, storage, "run.name=old"]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, storage, "run.name=old"]) == Exit.USAGE
     error = capsys.readouterr().err
     assert "--resume" in error
     assert "run.name=old-2" in error
@@ -146,7 +147,7 @@ def test_a_run_of_the_same_name_is_refused_with_both_ways_out(
 
 
 def test_resuming_a_run_that_is_not_there_is_refused(pipeline: SimpleNamespace, storage: str) -> None:
-    assert cli.main(["run", QUICKSTART, storage, "--resume"]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, storage, "--resume"]) == Exit.USAGE
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
@@ -166,7 +167,7 @@ def test_a_dry_run_for_a_cluster_tells_what_it_asks_for(capsys: pytest.CaptureFi
 
 
 def test_a_dry_run_that_cannot_be_placed_is_exit_code_2(storage: str) -> None:
-    assert cli.main(["run", QUICKSTART, storage, "--dry-run", "train.ranks=100"]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, storage, "--dry-run", "train.ranks=100"]) == Exit.USAGE
 
 
 def test_planning_imports_none_of_the_heavy_libraries() -> None:
@@ -188,7 +189,7 @@ def test_status_of_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("command", [["status"], ["report"], ["explain"]])
 def test_a_folder_that_is_no_run_is_exit_code_2(command: list[str], tmp_path: Path) -> None:
-    assert cli.main([*command, str(tmp_path), *(["3"] if command == ["explain"] else [])]) == cli.USAGE
+    assert cli.main([*command, str(tmp_path), *(["3"] if command == ["explain"] else [])]) == Exit.USAGE
 
 
 def test_a_run_may_be_called_by_its_name(
@@ -200,7 +201,7 @@ def test_a_run_may_be_called_by_its_name(
 
 
 def test_a_report_before_the_end_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", make_run(tmp_path).path]) == cli.USAGE
+    assert cli.main(["report", make_run(tmp_path).path]) == Exit.USAGE
     assert "not ended yet" in capsys.readouterr().err
 
 
@@ -212,7 +213,7 @@ def test_a_report_prints_what_the_run_came_to(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_id_that_was_never_minted_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["explain", make_run(tmp_path).path, "99"]) == cli.USAGE
+    assert cli.main(["explain", make_run(tmp_path).path, "99"]) == Exit.USAGE
     assert "no exercise of this run" in capsys.readouterr().err
 
 
@@ -221,7 +222,7 @@ def test_an_unknown_benchmark_names_the_known_ones(
 ) -> None:
     (tmp_path / "ring.py").write_text("import sys; sys.exit(7 if '--quick' in sys.argv else 5)")
     monkeypatch.setattr(cli, "BENCHES", tmp_path)
-    assert cli.main(["bench", "rong"]) == cli.USAGE
+    assert cli.main(["bench", "rong"]) == Exit.USAGE
     assert "known are ring" in capsys.readouterr().err
     assert cli.main(["bench", "ring"]) == 5
     assert cli.main(["bench", "ring", "--quick"]) == 7

@@ -59,7 +59,7 @@ def small(folder: Path, **train: Any) -> Config:
 def drive(config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda status: None) -> dict[str, Any]:
     """Run generation and training to the end; returns the curator's facts."""
     with RunFolder.create(config.run.storage, config) as folder:
-        ring = Ring(config, folder, ("exact", config.student.model), ())
+        ring = Ring(config, folder, config.student.model, ())
         try:
             ring.start()
             ring.begin_training()

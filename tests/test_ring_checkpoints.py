@@ -80,7 +80,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_the_last_good_checkpoint(tm
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder.checkpoints])
         if mounted.returncode:
             pytest.skip("this user may not mount")
-        ring = Ring(config, folder, ("exact", config.student.model), ())
+        ring = Ring(config, folder, config.student.model, ())
         try:
             ring.start()
             ring.begin_training()
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_ends_a_resumed_run_at_once_with_its_name(tmp_path:
         store = CheckpointStore(folder.checkpoints)
         damaged = next(Path(folder.checkpoints, store.latest()).rglob("*optim_states.pt"))
         damaged.write_bytes(bytes(reversed(damaged.read_bytes())))
-        ring = Ring(longer, folder, ("exact", longer.student.model), ())
+        ring = Ring(longer, folder, longer.student.model, ())
         try:
             ring.start()
             ring.begin_training()

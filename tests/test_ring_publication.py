@@ -29,7 +29,7 @@ def test_a_replica_takes_up_published_students_with_requests_in_flight(tmp_path:
     versions: set[str] = set()
     answers = 0
     with RunFolder.create(config.run.storage, config) as folder:
-        ring = Ring(config, folder, ("exact", config.student.model), ())
+        ring = Ring(config, folder, config.student.model, ())
         try:
             ring.start()
             ring.start_student()

@@ -12,7 +12,7 @@ import ray
 
 from dsa_ray.config import parse
 from dsa_ray.curriculum.host import CuratorHost
-from dsa_ray.records import Assignment, RowPlan
+from dsa_ray.records import Assignment, RowPlan, Scope
 from dsa_ray.storage.state import pack_state
 
 FLUSH_S = 0.5
@@ -29,12 +29,11 @@ class CuratorActor:
     Args:
         config: the resolved configuration, plain.
         run: path of the run folder.
-        graph_only: the graph is made, and nothing else.
-        trains: False where nothing is trained.
+        scope: how far it goes.
     """
 
-    def __init__(self, config: dict[str, Any], run: str, graph_only: bool = False, trains: bool = True) -> None:
-        self._host = CuratorHost(parse(config), run, graph_only=graph_only, trains=trains)
+    def __init__(self, config: dict[str, Any], run: str, scope: Scope = Scope.TRAINING) -> None:
+        self._host = CuratorHost(parse(config), run, scope=scope)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()
 

@@ -28,7 +28,7 @@ from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
-from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Verdict, VerdictClass
+from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Scope, Verdict, VerdictClass
 
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
@@ -45,7 +45,6 @@ class Curator:
         emit: takes events (plain dicts) for the journal, in order.
         clock: seconds; monotonic.
         supply: the generation side; one that starts from nothing if not given.
-        trains: False where texts are written and nothing is trained: generation ends with what was ordered first.
     """
 
     def __init__(
@@ -54,14 +53,13 @@ class Curator:
         emit: Emit,
         clock: Callable[[], float] = time.monotonic,
         supply: Supply | None = None,
-        trains: bool = True,
     ) -> None:
         self._config = config
-        self._trains = trains
         self._emit = emit
         self._clock = clock
         self._rng = np.random.default_rng((config.run.seed, 1))
         self.supply = supply or Supply(config, emit)
+        self._trains = self.supply.scope is Scope.TRAINING
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
         self.sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
         self.planner = StepPlanner(config.train, self.table, self.sampler)

@@ -16,7 +16,7 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.metrics import StepMetrics
 from dsa_ray.curriculum.supply import Supply
-from dsa_ray.records import SkillGraph
+from dsa_ray.records import Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
 from dsa_ray.skills.start import Start, read_start
 from dsa_ray.storage.edits import new_edits
@@ -41,8 +41,7 @@ class CuratorHost:
         config: the run's configuration.
         run: path of the run folder.
         clock: seconds, monotonic.
-        graph_only: the graph is made, and nothing else.
-        trains: see `Curator`.
+        scope: how far it goes; short of training, generation ends with what was ordered first.
     """
 
     def __init__(
@@ -50,8 +49,7 @@ class CuratorHost:
         config: Config,
         run: str,
         clock: Callable[[], float] = time.monotonic,
-        graph_only: bool = False,
-        trains: bool = True,
+        scope: Scope = Scope.TRAINING,
     ) -> None:
         self._config = config
         self._run = RunFolder.open(run)
@@ -60,7 +58,6 @@ class CuratorHost:
         self._writer = SegmentWriter(self._run.journal, EVENTS)
         self._metrics = StepMetrics(config.train.ranks)
         self._graph_written: SkillGraph | None = None
-        self._graph_only = graph_only
         self._wind_down = False
         self._wanted: int | None = None
         self._snapshot: dict[str, Any] | None = None
@@ -69,8 +66,8 @@ class CuratorHost:
         """What `saved` was told."""
         self.published: dict[str, Any] | None = None
         """The newest snapshot of the student."""
-        supply = Supply(config, self._emit, self._start(), graph_only)
-        self.curator = Curator(config, self._emit, clock, supply, trains)
+        supply = Supply(config, self._emit, self._start(), scope)
+        self.curator = Curator(config, self._emit, clock, supply)
 
     def restore(self) -> None:
         """Rebuild from the run's journal. Accepted items are never lost and never written again."""
@@ -89,8 +86,7 @@ class CuratorHost:
 
     @property
     def generation_over(self) -> bool:
-        drawn = self._graph_only and self.curator.supply.graph_done
-        return drawn or self._wind_down or self.curator.generation_over or self.failure is not None
+        return self._wind_down or self.curator.generation_over or self.failure is not None
 
     def wind_down(self) -> None:
         """No more requests are given out: the run is being stopped."""

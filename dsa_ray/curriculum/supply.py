@@ -27,6 +27,7 @@ from dsa_ray.records import (
     Kind,
     Order,
     Prerequisites,
+    Scope,
     SkillBrief,
     SkillGraph,
     TextRef,
@@ -58,11 +59,11 @@ class Supply:
         config: the run's configuration.
         emit: takes events for the journal.
         start: what the files of the configuration's graph section said (`skills.start.read_start`).
-        graph_only: nothing is ordered beyond the graph.
+        scope: with `Scope.GRAPH` nothing is ordered beyond the graph.
     """
 
-    def __init__(self, config: Config, emit: Emit, start: Start | None = None, graph_only: bool = False) -> None:
-        self._graph_only = graph_only
+    def __init__(self, config: Config, emit: Emit, start: Start | None = None, scope: Scope = Scope.TRAINING) -> None:
+        self.scope = scope
         self._start_faults = list((start or {}).get("faults", ()))
         self._config = config
         self._emit = emit
@@ -123,6 +124,8 @@ class Supply:
     @property
     def finished(self) -> bool:
         """All that was ordered is written, or given up; what is still to come would be ordered by verdicts."""
+        if self.scope is Scope.GRAPH:
+            return self.graph_done
         return self._opened and self.book.unsettled == 0
 
     def start(self) -> None:
@@ -348,7 +351,7 @@ class Supply:
                 self.order(Order(kind=question.kind, skills=skills, difficulty=1, parents=question.parents))
         if self._construction.done and self.graph is None:
             self._take_graph()
-            if not self._opened and not self._graph_only:
+            if not self._opened and self.scope is not Scope.GRAPH:
                 self._order_opening()
             for name in self._edits:
                 if name not in self._edits_taken:
@@ -366,7 +369,7 @@ class Supply:
             with contextlib.suppress(GraphError):  # it was refused then, too
                 graph, _ = with_edit(graph, Edit.from_row(self._edits[name]))
         self._set_graph(graph)
-        if not self.taught and not self._graph_only:
+        if not self.taught and self.scope is not Scope.GRAPH:
             raise GraphTooSmall(
                 "graph: it holds no skill to teach, only headings or elementary skills; let the teacher go on to the "
                 "subjects (graph.until), or shorten graph.elementary"
@@ -396,7 +399,7 @@ class Supply:
             return
         self._set_graph(graph)
         self._emit({"event": "edit", "name": name, "row": self._edits[name], "skill": skill})
-        if not self._graph_only:
+        if self.scope is not Scope.GRAPH:
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
             for number in range(self._config.generate.exercises_per_skill):
                 self._order_exercise(skill, number)

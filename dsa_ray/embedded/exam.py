@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import syllabus
 from dsa_ray.embedded.families import FAMILIES
 from dsa_ray.embedded.partition import draw
-from dsa_ray.evaluation.exam import Question
+from dsa_ray.evaluation.exam import ExamError, Question, load_exam
 
 DIFFICULTIES = (1, 2)
 """What the exam asks for: the difficulties at which teaching starts."""
@@ -23,6 +24,21 @@ def exam(per_skill: int, seed: int = 0, difficulties: Sequence[int] = DIFFICULTI
     return [
         question for skill in syllabus.load().skills for question in _questions(skill.id, per_skill, seed, difficulties)
     ]
+
+
+def exam_of(config: Config, name: str | None = None) -> list[Question]:
+    """The questions of `evaluate.exam`, or of another exam by its name: `embedded`, or a JSONL file.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    name = name or config.evaluate.exam
+    if name == "embedded":
+        return exam(config.evaluate.questions_per_skill, config.run.seed)
+    try:
+        return load_exam(name)
+    except ExamError as error:
+        raise ConfigError(f"evaluate.exam: {error}") from None
 
 
 def _questions(skill: str, count: int, seed: int, difficulties: Sequence[int]) -> list[Question]:

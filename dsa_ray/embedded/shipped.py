@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dsa_ray.config import TeacherConfig
+
 MODELS = Path(__file__).parent / "models"
 PREFIX = "embedded:"
 
@@ -20,3 +22,8 @@ def resolve(model: str) -> str:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{model}: not in {MODELS}; rebuild it by `python -m dsa_ray.embedded.recipe`")
     return str(folder)
+
+
+def served(teacher: TeacherConfig) -> str:
+    """What an engine of this teacher is given as its model: vLLM reads a folder, the others know it by name."""
+    return resolve(teacher.model) if teacher.kind == "vllm" else teacher.model

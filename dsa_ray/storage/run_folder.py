@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from dsa_ray.config import Config, ConfigError, parse
@@ -30,6 +30,18 @@ _REMOTE_METRICS_INTERVAL_S = 10.0
 
 class RunFolderError(ConfigError):
     """A folder that is no run, a broken one, or one that is in use: one clear line."""
+
+
+def find_run(name: str, storage: str = "runs") -> str:
+    """A folder or URI as given; a bare name that is no folder here is looked up in `storage`."""
+    inside = Path(storage) / name
+    return str(inside) if "://" not in name and not Path(name).exists() and inside.is_dir() else name
+
+
+def storage_of(config: Config) -> str:
+    """`run.storage` as an absolute path, or the URI that it is."""
+    storage = config.run.storage
+    return storage if "://" in storage else str(Path(storage).resolve())
 
 
 class RunFolder:
@@ -103,6 +115,11 @@ class RunFolder:
     @property
     def student(self) -> str:
         return f"{self.path}/student"
+
+    @property
+    def driver_log(self) -> str | None:
+        """Where the driver's output goes that is not for the terminal; none for a remote folder."""
+        return None if "://" in self.path else f"{self.path}/logs/driver.log"
 
     @property
     def folder(self) -> Folder:
