@@ -31,12 +31,12 @@ def _make(recipe: Recipe, folder: Path, given: argparse.Namespace) -> None:
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(recipe.name, total=recipe.schedule.steps)
+        task = progress.add_task(recipe.name, total=recipe.total_steps)
 
         def report(step: int, loss: float) -> None:
             progress.update(task, completed=step + 1, description=f"{recipe.name}  loss {loss:.3f}")
             if not console.is_terminal and (step + 1) % LOG_EVERY == 0:
-                print(f"{recipe.name}: step {step + 1} of {recipe.schedule.steps}, loss {loss:.3f}", flush=True)
+                print(f"{recipe.name}: step {step + 1} of {recipe.total_steps}, loss {loss:.3f}", flush=True)
 
         model, tokenizer, seconds = build(recipe, folder, report, given.threads, given.device)
     measured = report_of(recipe, model, tokenizer)

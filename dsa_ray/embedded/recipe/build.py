@@ -21,6 +21,7 @@ from dsa_ray.embedded.recipe.corpus import (
     JSON_PIECES,
     Example,
     constant_texts,
+    revision_examples,
     student_examples,
     teacher_examples,
 )
@@ -37,6 +38,14 @@ TEACHER_PROMPTS = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A second round of training: it starts from the first one's weights as they are stored, in bfloat16."""
+
+    examples: Callable[[Random], Iterator[Example]]
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """All that decides what a model becomes."""
 
@@ -48,6 +57,11 @@ class Recipe:
     vocabulary: int
     """Tokens besides the constant texts."""
     seed: int = 1
+    revision: Revision | None = None
+
+    @property
+    def total_steps(self) -> int:
+        return self.schedule.steps + (self.revision.schedule.steps if self.revision else 0)
 
 
 TEACHER = Recipe(
@@ -56,6 +70,10 @@ TEACHER = Recipe(
     shape=Shape(hidden=160, layers=5, heads=5, inner=448),
     schedule=Schedule(steps=7000, tokens_per_step=1024),
     vocabulary=1280,
+    revision=Revision(
+        examples=revision_examples,
+        schedule=Schedule(steps=3000, tokens_per_step=1024, learning_rate=1.5e-3, matrix_rate=0.01),
+    ),
 )
 STUDENT = Recipe(
     name="student",
@@ -72,6 +90,10 @@ def fingerprint(recipe: Recipe) -> str:
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=8)
     for example in islice(recipe.examples(Random(0)), FINGERPRINT_EXAMPLES):
         digest.update(json.dumps([example.prompt, example.answer]).encode())
+    if recipe.revision:
+        digest.update(json.dumps(asdict(recipe.revision.schedule)).encode())
+        for example in islice(recipe.revision.examples(Random(0)), FINGERPRINT_EXAMPLES):
+            digest.update(json.dumps([example.prompt, example.answer]).encode())
     return digest.hexdigest()
 
 
@@ -82,14 +104,47 @@ def build(
     torch.set_num_threads(threads)
     started = time.monotonic()
     tokenizer = _tokenizer(recipe)
-    model = new_model(recipe.shape, tokenizer, recipe.seed).to(device)
-    encoded = (encode(tokenizer, example) for example in recipe.examples(Random(recipe.seed)))
-    data = batches(encoded, recipe.schedule.tokens_per_step, Random(recipe.seed))
-    train(model, data, recipe.schedule, report)
-    model = model.to("cpu", torch.bfloat16)
-    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder, save_jinja_files=False)
-    return model.float(), tokenizer, time.monotonic() - started
+    model = new_model(recipe.shape, tokenizer, recipe.seed).to(device)
+    _train(model, tokenizer, recipe, recipe.seed, report)
+    _store(model, folder)
+    if recipe.revision:
+        model = revise(recipe, tokenizer, folder, report, device)
+    return model.to("cpu"), tokenizer, time.monotonic() - started
+
+
+def revise(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    report: Callable[[int, float], None],
+    device: str = "cpu",
+) -> LlamaForCausalLM:
+    """The recipe's second round on the model that lies in `folder`, written there again."""
+    assert recipe.revision
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+    before = recipe.schedule.steps
+    _train(model, tokenizer, recipe.revision, recipe.seed, lambda step, loss: report(before + step, loss))
+    _store(model, folder)
+    return model
+
+
+def _train(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    round: Recipe | Revision,
+    seed: int,
+    report: Callable[[int, float], None],
+) -> None:
+    encoded = (encode(tokenizer, example) for example in round.examples(Random(seed)))
+    data = batches(encoded, round.schedule.tokens_per_step, Random(seed))
+    train(model, data, round.schedule, report)
+
+
+def _store(model: LlamaForCausalLM, folder: Path) -> None:
+    """Write the weights as bfloat16; the model then has the values that were written."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    model.float()
 
 
 def write_recipe(recipe: Recipe, folder: Path, seconds: float, measured: dict[str, Any]) -> None:
@@ -97,7 +152,7 @@ def write_recipe(recipe: Recipe, folder: Path, seconds: float, measured: dict[st
     content = {
         "fingerprint": fingerprint(recipe),
         "seed": recipe.seed,
-        "steps": recipe.schedule.steps,
+        "steps": recipe.total_steps,
         "tokens_per_step": recipe.schedule.tokens_per_step,
         "shape": asdict(recipe.shape),
         "seconds": round(seconds),
@@ -126,8 +181,9 @@ def report_of(recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedToke
 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """The same recipe with fewer steps, to try out a change."""
-    return replace(recipe, schedule=replace(recipe.schedule, steps=steps))
+    """The same recipe with fewer steps in each round, to try out a change."""
+    revision = recipe.revision and replace(recipe.revision, schedule=replace(recipe.revision.schedule, steps=steps))
+    return replace(recipe, schedule=replace(recipe.schedule, steps=steps), revision=revision)
 
 
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:

@@ -30,6 +30,10 @@ KIND_SHARES = {
 SKILL_COUNTS = {1: 0.72, 2: 0.24, 3: 0.04}
 DIFFICULTIES = {1: 0.36, 2: 0.28, 3: 0.2, 4: 0.1, 5: 0.06}
 ELEMENTARY_WEIGHT = 0.4
+"""Weight of an elementary skill among the teacher's first examples; a taught one has 1."""
+REVISION_ELEMENTARY_WEIGHT = 1.5
+"""The same in its revision: a run asks for elementary exercises as replay, and a student forgets by their errors."""
+REVISION_LESSON_SHARE = 0.25
 TARGET_SHARE = 0.04
 DRILL_SHARE = 0.1
 LESSON_SHARE = 0.75
@@ -102,17 +106,35 @@ def teacher_examples(rng: Random) -> Iterator[Example]:
         if draw < DRILL_SHARE:
             yield Example([], drill(rng), "drill")
         elif draw < DRILL_SHARE + LESSON_SHARE * (1 - number / LESSON_EXAMPLES):
-            skills = [brief.id for brief in _briefs(rng, _pick(rng, SKILL_COUNTS))]
-            yield student_example(compose.exercise(rng, skills, _pick(rng, DIFFICULTIES)), "lesson")
+            yield _lesson(rng, ELEMENTARY_WEIGHT)
         else:
             yield next(prompted)
 
 
-def prompted_examples(rng: Random) -> Iterator[Example]:
-    """Endless exact examples of everything that the system asks a teacher."""
+def revision_examples(rng: Random) -> Iterator[Example]:
+    """Endless examples for the end of a teacher's training: its prompts with more of the elementary skills."""
+    prompted = prompted_examples(rng, REVISION_ELEMENTARY_WEIGHT)
+    while True:
+        draw = rng.random()
+        if draw < DRILL_SHARE:
+            yield Example([], drill(rng), "drill")
+        elif draw < DRILL_SHARE + REVISION_LESSON_SHARE:
+            yield _lesson(rng, REVISION_ELEMENTARY_WEIGHT)
+        else:
+            yield next(prompted)
+
+
+def _lesson(rng: Random, elementary: float) -> Example:
+    """A bare question on some skills."""
+    skills = [brief.id for brief in _briefs(rng, _pick(rng, SKILL_COUNTS), elementary)]
+    return student_example(compose.exercise(rng, skills, _pick(rng, DIFFICULTIES)), "lesson")
+
+
+def prompted_examples(rng: Random, elementary: float = ELEMENTARY_WEIGHT) -> Iterator[Example]:
+    """Endless exact examples of all that the system asks a teacher; `elementary` weighs the elementary skills."""
     while True:
         kind = _pick(rng, KIND_SHARES)
-        assignment = _assignment(rng, kind)
+        assignment = _assignment(rng, kind, elementary)
         parents = [_parent(rng, assignment.skills, number) for number in range(PARENTS.get(kind, 0))]
         yield Example(render(assignment, parents).messages, write_text(assignment, parents), kind.value)
 
@@ -169,11 +191,11 @@ def _shared(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def _assignment(rng: Random, kind: Kind) -> Assignment:
+def _assignment(rng: Random, kind: Kind, elementary: float = ELEMENTARY_WEIGHT) -> Assignment:
     single = kind in (Kind.PREREQUISITES, Kind.TEXTBOOK)
     count = 1 if single else max(2, _pick(rng, SKILL_COUNTS)) if kind is Kind.COMPOSED else _pick(rng, SKILL_COUNTS)
     share = 4 * TARGET_SHARE if kind is Kind.PREREQUISITES else TARGET_SHARE
-    briefs = [_target(rng)] if count == 1 and rng.random() < share else _briefs(rng, count)
+    briefs = [_target(rng)] if count == 1 and rng.random() < share else _briefs(rng, count, elementary)
     request = ExerciseRequest(
         id=0,
         kind=kind,
@@ -185,9 +207,9 @@ def _assignment(rng: Random, kind: Kind) -> Assignment:
     return Assignment(request=request, skills=tuple(briefs))
 
 
-def _briefs(rng: Random, count: int) -> list[SkillBrief]:
+def _briefs(rng: Random, count: int, elementary: float) -> list[SkillBrief]:
     known = syllabus.load().skills
-    weights = [ELEMENTARY_WEIGHT if skill.elementary else 1.0 for skill in known]
+    weights = [elementary if skill.elementary else 1.0 for skill in known]
     chosen: dict[str, SyllabusSkill] = {}
     while len(chosen) < count:
         skill = rng.choices(known, weights)[0]
