@@ -1,13 +1,24 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-import torch
+
+from dsa_ray.config import TrainConfig
+from dsa_ray.training.student import prepare
+from tests.training.builders import tiny_model
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors gain nothing from threads, and lose much where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture
+def build() -> Iterator[Callable[..., Any]]:
+    """Makes DeepSpeed engines of one rank, and takes their hooks off afterwards."""
+    from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine
+
+    engines: list[DeepSpeedEngine] = []
+
+    def one(config: TrainConfig, seed: int = 0) -> DeepSpeedEngine:
+        engines.append(DeepSpeedEngine(prepare(tiny_model(seed=seed), config), config))
+        return engines[-1]
+
+    yield one
+    for engine in engines:
+        engine.close()

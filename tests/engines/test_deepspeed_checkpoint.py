@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +30,6 @@ ROWS = 4
 def config_with(world: int = 1, **changes: object) -> TrainConfig:
     base = {"precision": "fp32", "learning_rate": 1e-2, "warmup": 0.0, "rows_per_step": ROWS // world, "zero_stage": 2}
     return TrainConfig(**{**base, **changes})
-
-
-@pytest.fixture
-def build() -> Iterator[Callable[..., DeepSpeedEngine]]:
-    engines: list[DeepSpeedEngine] = []
-
-    def one(config: TrainConfig, seed: int = 0) -> DeepSpeedEngine:
-        engines.append(DeepSpeedEngine(prepare(tiny_model(seed=seed), config), config))
-        return engines[-1]
-
-    yield one
-    for engine in engines:
-        engine.close()
 
 
 def _run(rank: int, world: int, folder: str, name: str, changes: dict, kill_at: int) -> None:

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from dsa_ray.training import loss as loss_module
 from dsa_ray.training.collate import Row
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
-from dsa_ray.training.student import prepare
 from dsa_ray.training.torch_engine import TorchEngine
 from tests.training.builders import VOCABULARY, greedy, random_row, random_steps, tiny_model
 
@@ -28,20 +26,6 @@ CONFIG = TrainConfig(precision="fp32", learning_rate=1e-2, warmup=0.0, rows_per_
 
 def config_with(**changes: object) -> TrainConfig:
     return CONFIG.model_copy(update=changes)
-
-
-@pytest.fixture
-def build() -> Iterator:
-    """Makes engines of one rank, and takes their hooks off afterwards."""
-    engines: list[DeepSpeedEngine] = []
-
-    def one(config: TrainConfig, seed: int = 0) -> DeepSpeedEngine:
-        engines.append(DeepSpeedEngine(prepare(tiny_model(seed=seed), config), config))
-        return engines[-1]
-
-    yield one
-    for engine in engines:
-        engine.close()
 
 
 def train(
