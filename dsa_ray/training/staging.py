@@ -34,9 +34,7 @@ class Staging:
         """Why it is not in memory; empty when it is."""
         root = tempfile.gettempdir() if self.reason else shared_memory
         _sweep(root)
-        self._home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        self._lock: IO[bytes] = (self._home / _LOCK).open("wb")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._home, self._lock = _held_folder(root)
         self.folder = str(self._home / "files")
         os.mkdir(self.folder)
 
@@ -48,6 +46,17 @@ class Staging:
         """Delete it with all that is in it; may be called more than once."""
         shutil.rmtree(self._home, ignore_errors=True)
         self._lock.close()
+
+
+def _held_folder(root: str) -> tuple[Path, IO[bytes]]:
+    """A new folder and the lock that holds it. Until it is locked, another rank's sweep may take it for a dead one's."""
+    while True:
+        home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        lock = (home / _LOCK).open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (home / _LOCK).exists():
+            return home, lock
+        lock.close()
 
 
 def _sweep(root: str) -> None:

@@ -1,11 +1,13 @@
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from dsa_ray.training.staging import GIB, Staging, _container_limit, unfit
+from dsa_ray.training.staging import GIB, Staging, _container_limit, _sweep, unfit
 
 
 def test_what_fits_is_staged_in_memory_and_goes_away(tmp_path: Path) -> None:
@@ -60,3 +62,23 @@ def test_what_a_killed_process_left_in_memory_is_swept(tmp_path: Path) -> None:
     assert Path(first.folder).is_dir()  # held by a living process
     first.discard()
     second.discard()
+
+
+def test_a_sweep_between_making_and_locking_takes_no_folder_away(tmp_path: Path, monkeypatch):
+    flock = fcntl.flock
+    swept: list[bool] = []
+
+    def slow(lock: IO[bytes], operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not swept:
+            swept.append(True)
+            _sweep(str(tmp_path))
+        flock(lock, operation)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    staging = Staging(1000, str(tmp_path))
+    assert swept
+    Path(staging.folder, "file").write_text("x")
+    _sweep(str(tmp_path))
+    assert Path(staging.folder, "file").exists()
+    staging.discard()
+    assert not list(tmp_path.iterdir())
