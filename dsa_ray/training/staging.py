@@ -49,7 +49,7 @@ class Staging:
 
 
 def _held_folder(root: str) -> tuple[Path, IO[bytes]]:
-    """A new folder and the lock that holds it. Until it is locked, another rank's sweep may take it for a dead one's."""
+    """A new folder and the lock that holds it. Another rank's sweep may come in between and take it for dead."""
     while True:
         home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
         lock = (home / _LOCK).open("wb")
