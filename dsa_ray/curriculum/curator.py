@@ -23,13 +23,25 @@ from dsa_ray.curriculum.leases import LeaseLedger
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
+from dsa_ray.curriculum.skill_sampler import SkillSampler
 from dsa_ray.curriculum.supply import Emit, Row, Supply
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
-from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Scope, Verdict, VerdictClass
+from dsa_ray.records import (
+    GRAPH_KINDS,
+    Action,
+    Assignment,
+    Decision,
+    ExerciseRequest,
+    RowPlan,
+    Scope,
+    Verdict,
+    VerdictClass,
+)
 
+REPLAYED, TAUGHT = "replayed", "taught"
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
 LEAD_STEPS = 8
@@ -61,7 +73,8 @@ class Curator:
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
-        self.sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
+        self.sampler = self._new_sampler()
+        self._replay_share = 0.0
         self.planner = StepPlanner(config.train, self.table, self.sampler)
         self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
         self.history = LossHistory(config.dynamics)
@@ -300,6 +313,7 @@ class Curator:
 
     def _add_exercise(self, accepted: Accepted) -> None:
         request = accepted.request
+        self._keep_replay_share()
         self.table.add(request, accepted.ref, accepted.prompt_tokens, accepted.tokens, accepted.answer_hash)
         child = request.cause is not None
         self.sampler.add(request.id, 1.0, front=child)
@@ -307,6 +321,28 @@ class Curator:
             self.children.was_written(request.kind)
         if self._trains:
             self._plant(request.id)
+
+    def _new_sampler(self) -> Sampler | SkillSampler:
+        """Where the student has something to forget, what is replayed keeps its share of the visits: the children of
+        verdicts, which are on taught skills alone, would otherwise crowd it out as training goes on."""
+        config = self._config
+        cap, seed = config.dynamics.cap, config.run.seed
+        if config.graph.elementary and config.generate.replay:
+            return SkillSampler(self._practice_of, cap=cap, seed=seed)
+        return Sampler(cap=cap, seed=seed)
+
+    def _practice_of(self, exercise: int) -> str:
+        question, _ = self.table.planted.get(exercise, (exercise, 0))
+        return REPLAYED if self._is_replay(self.table.request(question)) else TAUGHT
+
+    def _is_replay(self, request: ExerciseRequest) -> bool:
+        return self.supply.elementary.issuperset(request.skills)
+
+    def _keep_replay_share(self) -> None:
+        share = self.supply.replay_share
+        if share and share != self._replay_share and isinstance(self.sampler, SkillSampler):
+            self._replay_share = share
+            self.sampler.set_shares({REPLAYED: share, TAUGHT: 1.0 - share})
 
     def _plant(self, question: int) -> None:
         """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""
@@ -348,7 +384,7 @@ class Curator:
             difficulty=request.difficulty,
             parents=request.parents,
             dropped_share=(self.dropped + 1) / max(1, len(self.table)),
-            replay=self.supply.elementary.issuperset(request.skills),
+            replay=self._is_replay(request),
         )
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1

@@ -47,6 +47,12 @@ class Lessons:
         counts = {skill: due if skill in self._elementary else 1 for skill in self._pool}
         return [(skill, nth) for nth in range(max(1, due)) for skill in self._pool if nth < counts[skill]]
 
+    @property
+    def replay_share(self) -> float:
+        """Share of a round's exercises that are for elementary skills."""
+        replayed = self._config.replay * (len(self._pool) - len(self.taught))
+        return replayed / (replayed + len(self.taught)) if replayed else 0.0
+
     def order(self, skill: str, number: int, nth: int = 0) -> Order:
         """The nth exercise of a skill in a round: on concepts of its syllabus, or with skills that come no later."""
         rng = np.random.default_rng((self._seed, number, self._number[skill], *([nth] if nth else [])))

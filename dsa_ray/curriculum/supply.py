@@ -108,6 +108,11 @@ class Supply:
         return self._lessons.taught if self._lessons else ()
 
     @property
+    def replay_share(self) -> float:
+        """Share of the exercises of a round that are for elementary skills; 0 until the graph is known."""
+        return self._lessons.replay_share if self._lessons else 0.0
+
+    @property
     def graph_done(self) -> bool:
         return self.graph is not None
 
