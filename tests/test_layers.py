@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "dynamics": {"storage"},
     "training": {"storage"},
     "evaluation": {"storage", "generation"},
+    "ladders": {"storage", "generation"},
     "curriculum": {"storage", "dynamics", "skills"},
     "report": {"storage", "evaluation", "skills"},
     "embedded": {"storage", "generation", "skills", "evaluation"},
