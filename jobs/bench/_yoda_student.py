@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from dsa_ray.config import TrainConfig
 from dsa_ray.curriculum.packing import pack_step
 from dsa_ray.embedded.recipe.measure import ask

@@ -31,7 +31,6 @@ from typing import Any
 from _result import at_least, finish
 from _yoda_student import TorchStudent, to_loss_tokens, train
 
-from dsa_ray.actors.climber import Answering, Basic, Climber
 from dsa_ray.actors.replica import Replica
 from dsa_ray.config import Config, TrainConfig, parse
 from dsa_ray.embedded import compose, shipped, syllabus
@@ -46,6 +45,7 @@ from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.ladders.ladder import Ladder, Shape, Stage
 from dsa_ray.ladders.samples import Form, Sample, Tokenised, ordered, samples, tokenised
 from dsa_ray.records import Exercise, SkillBrief
+from dsa_ray.streams.climber import Answering, Basic, Climber
 from dsa_ray.training.student import load_student
 
 SKILLS = (

@@ -1,56 +1,13 @@
 import asyncio
-import json
 from collections.abc import Callable
 
-from dsa_ray.actors.climber import Answering, Basic, Climber
 from dsa_ray.actors.replica import Replica
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.ladders.ladder import Attempt, End, Ladder, Posed, Shape
-from dsa_ray.records import Completion, Exercise, Hint, Kind, Rejection, SkillBrief, Written
+from dsa_ray.streams.climber import Answering, Basic, Climber
 from tests.engines.scripted import ScriptedEngine, config
-
-SHAPE = Shape(generalized=2, harder=2, refinements=2)
-
-
-def teacher_script(call: EngineCall) -> EngineAnswer:
-    """Asks n + 1 of growing n, and hints."""
-    request = call.assignment.request
-    if request.kind is Kind.HINT:
-        text = json.dumps({"hint": "Add one.", "right": False})
-    else:
-        question = f"What is {request.id} + 1? ({request.kind.value} {request.difficulty})"
-        text = json.dumps({"question": question, "solution": "Add one.", "answer": str(request.id + 1)})
-    return EngineAnswer(text=text, finish_reason="stop", output_tokens=9)
-
-
-def knows(call: EngineCall) -> EngineAnswer:
-    """A student that adds one, but needs a hint to do so for even numbers."""
-    number = int(call.messages[0]["content"].split()[2])
-    told = len(call.messages) > 1
-    return EngineAnswer(
-        text=f"Answer: {number + 1 if told or number % 2 else 0}", finish_reason="stop", output_tokens=5
-    )
-
-
-def examine(completion: Completion) -> Written | Rejection:
-    if completion.finish_reason != "stop":
-        return Rejection(request=completion.request, reason="engine")
-    row = json.loads(completion.text)
-    item = Hint(**row) if "hint" in row else Exercise(skills=completion.request.skills, **row)
-    return Written(
-        request=completion.request,
-        item=item,
-        generator=completion.generator,
-        generator_version=completion.generator_version,
-        prompt_version=completion.prompt_version,
-        content_hash=completion.request.id,
-    )
-
-
-def basic(number: int) -> Basic:
-    exercise = Exercise(skills=("a",), question=f"What is {number} + 1?", solution="s", answer=str(number + 1))
-    return Basic(id=number, exercise=exercise, version="t@0", skills=(SkillBrief(id="a", name="A"),), difficulty=4)
+from tests.streams.scripted_ladders import SHAPE, basic, examine, knows, teacher_script
 
 
 class Pool:
