@@ -134,7 +134,7 @@ class _Record:
     """What a run's journal says of its exercises."""
 
     judged: dict[tuple[int, int], Judged] = field(default_factory=dict)
-    """By (exercise, cycle), in the order of their first fall; a verdict derived again replaces the older one."""
+    """By (exercise, cycle), in the order in which they fell; one that is derived again replaces the older one."""
     written: dict[int, Written] = field(default_factory=dict)
     skills: dict[str, SkillBrief] = field(default_factory=dict)
 
@@ -157,6 +157,7 @@ class _Record:
         names = ("exercise", "cycle", "step", "mean_loss", "loss_spread", "reason")
         verdict = Verdict(**{name: row[name] for name in names}, verdict=VerdictClass(row["verdict"]))
         skills = self.written[verdict.exercise].request.skills
+        self.judged.pop((verdict.exercise, verdict.cycle), None)
         self.judged[verdict.exercise, verdict.cycle] = Judged(verdict=verdict, skills=skills)
 
 
