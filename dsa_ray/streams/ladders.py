@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
+from ray.util.annotations import RayDeprecationWarning
 
 from dsa_ray.ladders.ladder import Ladder
 from dsa_ray.records import Exercise, Session, SkillBrief
@@ -53,15 +55,18 @@ def build_ladder_stream(basics: Sequence[Basic], climber: Callable[[], Climber],
     rows = [{"basic": json.dumps(asdict(basic))} for basic in basics]
     blocks = max(1, -(-len(rows) // IN_BLOCK))
     together = max(1, plan.at_once // (IN_BLOCK * plan.climbers))
-    stream = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        _Climbing,
-        fn_constructor_args=(climber,),
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=plan.cpus,
-        max_concurrency=together,
-        compute=ActorPoolStrategy(size=plan.climbers, max_tasks_in_flight_per_actor=together),
-    )
+    with warnings.catch_warnings():
+        # `max_concurrency` has no name of its own yet.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        stream = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+            _Climbing,
+            fn_constructor_args=(climber,),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=plan.cpus,
+            max_concurrency=together,
+            compute=ActorPoolStrategy(size=plan.climbers, max_tasks_in_flight_per_actor=together),
+        )
     stream.context.target_max_block_size = 1
     stream.context.enable_progress_bars = False
     return stream
