@@ -34,6 +34,7 @@ from dsa_ray.engines.base import EngineError
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.ladder_intake import SAMPLES
 from dsa_ray.ladders.ladder import Ladder, Shape
 from dsa_ray.ladders.samples import Tokenised, ordered, samples, tokenised
 from dsa_ray.placement import Share, plan, teacher_share
@@ -48,7 +49,7 @@ from dsa_ray.storage.texts import STREAM, written_from_row
 from dsa_ray.streams.climber import Answering, Basic, Climber
 from dsa_ray.streams.ladders import LadderPlan, build_ladder_stream, climbed
 
-LADDERS, SAMPLES, COUNTS = "ladders/ladders.jsonl", "ladders/samples.jsonl", "ladders/counts.json"
+LADDERS, COUNTS = "ladders/ladders.jsonl", "ladders/counts.json"
 LOOK_S = 1.0
 """Between looks for newly published weights."""
 
@@ -302,6 +303,8 @@ def _sample_row(one: Tokenised) -> dict[str, Any]:
     return {
         "messages": list(sample.messages),
         "versions": list(sample.versions),
+        "question": sample.exercise.question,
+        "answer": sample.exercise.answer,
         "skills": list(sample.exercise.skills),
         "stage": sample.stage.value,
         "level": sample.level,

@@ -15,6 +15,7 @@ import pytest
 from dsa_ray import laddering
 from dsa_ray.config import Config, ConfigError, parse, with_overrides
 from dsa_ray.embedded import compose
+from dsa_ray.ladder_intake import SAMPLES
 from dsa_ray.ladders.ladder import Ladder, Posed, Shape
 from dsa_ray.records import Exercise, ExerciseRequest, Kind, Written
 from dsa_ray.sections import LaddersConfig
@@ -96,7 +97,7 @@ def test_what_is_learnt_is_written_in_order_with_who_wrote_it_and_what_was_count
         ladder.id = number
     counts = laddering._conclude(run, run.config, ladders, Counter(mixed=2, accepted=99))
     assert (counts["ladders"], counts["accepted"], counts["mixed"], counts["samples"]) == (3, 9, 2, 18)
-    rows = [json.loads(line) for line in run.read_text(laddering.SAMPLES).splitlines()]
+    rows = [json.loads(line) for line in run.read_text(SAMPLES).splitlines()]
     assert [row["stage"] for row in rows] == ["basic"] * 6 + ["generalized"] * 6 + ["harder"] * 6
     assert {row["form"] for row in rows} == {"answer", "dialogue"}
     assert all(len(row["messages"]) == len(row["versions"]) for row in rows)
@@ -133,7 +134,7 @@ def test_a_real_student_climbs_and_takes_up_weights_that_are_published_meanwhile
     counts = laddering.climb(run, run.config)
     assert counts["ladders"] == 3
     assert counts["answers"] == 3 * 2 * 3
-    rows = [json.loads(line) for line in run.read_text(laddering.SAMPLES).splitlines()]
+    rows = [json.loads(line) for line in run.read_text(SAMPLES).splitlines()]
     assert {row["demonstrated"] for row in rows} == {True}
     ladders = laddering._kept(run)
     versions = {attempt.version for ladder in ladders for rung in ladder.rungs for attempt in rung.attempts}

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding"}
+DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding", "ladder_intake"}
 """What the pipeline and the commands are made of."""
 WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build", "writing", "laddering"}
 SHELLS = {"actors", "streams", "engines"}
