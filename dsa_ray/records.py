@@ -201,6 +201,8 @@ class Assignment:
     """Of a hint: what the student has answered to the parent so far, oldest first."""
     hints: tuple[str, ...] = ()
     """Of a hint: what it was told after each of these but the last."""
+    found_wrong: bool = False
+    """Of a hint: a checker has found the last of these wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
-from dsa_ray.engines.base import EngineAnswer, EngineError
+from dsa_ray.engines.base import EngineAnswer, EngineDead, EngineError
 from dsa_ray.records import Assignment, Completion, Written
 
 PAUSE_S = 0.5
@@ -56,8 +56,8 @@ class NamedReplicas:
             self._under_way[name] += 1
             try:
                 return await getattr(ray.get_actor(name), method).remote(*values)
-            except (RayActorError, ValueError) as error:  # dead, or not there: Ray may be restarting it
-                if isinstance(error, ray.exceptions.RayTaskError):
+            except (RayActorError, EngineDead, ValueError) as error:  # gone, or not there: Ray may be restarting it
+                if isinstance(error, RayTaskError) and not isinstance(error, EngineDead):
                     raise
                 if time.monotonic() - began > self._patience_s:
                     raise EngineError(f"{name} cannot be reached for {self._patience_s:g} s: {error}") from error

@@ -160,6 +160,7 @@ def _values(assignment: Assignment, parents: Sequence[Written]) -> dict[str, Any
         "difficulty": difficulty_words(assignment.request.difficulty),
         "parents": _parents(assignment, parents),
         "attempt": assignment.attempts[-1].strip() if assignment.attempts else "",
+        "found_wrong": assignment.found_wrong,
         "told": "; ".join(_line(hint) for hint in assignment.hints),
     }
 

@@ -218,7 +218,11 @@ class Climber:
             attempt=ask.attempt,
             seed=_seed(self._answering.seed, basic.id, ask),
         )
-        told = {"attempts": tuple(a.text for a in rung.attempts), "hints": tuple(h.text for h in rung.feedback)}
+        told = {
+            "attempts": tuple(attempt.text for attempt in rung.attempts),
+            "hints": tuple(feedback.text for feedback in rung.feedback),
+            "found_wrong": hint and rung.attempts[-1].right is False,
+        }
         return Assignment(request=request, skills=basic.skills, **(told if hint else {})), _text(request, about)
 
     async def _judge(self, function: Callable[..., T], *values: Any) -> T:

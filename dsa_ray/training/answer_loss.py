@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForCausalLM
 
-MOST_TOKENS = 8192
+MOST_TOKENS = 2048
 """Tokens of one batch, padding included."""
 
 
@@ -20,7 +20,11 @@ def answer_losses(model: str, examples: Sequence[tuple[Sequence[int], int]], dev
         examples: (token ids, how many of them are the prompt's) pairs; each has an answer of at least one token.
         device: where to compute.
     """
-    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).to(device).eval()
+    network = (
+        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32 if device == "cpu" else "auto")
+        .to(device)
+        .eval()
+    )
     losses = [0.0] * len(examples)
     for batch in _batches([len(ids) for ids, _ in examples]):
         width = max(len(examples[index][0]) for index in batch)

@@ -3,14 +3,13 @@
     python jobs/bench/yoda.py [--quick] [--seeds 5] [--work FOLDER]
 
 The built-in student first learns a little of some skills of the built-in domain (`warm`), so that it is sometimes
-right. Then, per seed, it climbs ladders from basic questions, with the exact writers as its teacher, and four copies
+right. Then, per seed, it climbs ladders from basic questions, with the exact writers as its teacher, and three copies
 of it are trained on what comes of them, each with the same number of tokens that carry loss:
 
     plain        every question of the ladders with the teacher's own solution, shuffled
     shuffled     what YODA makes of the same questions: the student's accepted answers, its dialogues, and the teacher's
                  solution where it never came to an answer; shuffled
     curriculum   the same, in every pass: all basic ones, then the generalized, then the harder by level
-    stagewise    the same, each stage in all its passes before the next one
 
 Every figure is stored under FOLDER as soon as it is measured; a run that is started again goes on from there.
 """
@@ -59,7 +58,7 @@ SKILLS = (
     "derivative-of-a-polynomial",
     "derivative-of-an-exponential",
 )
-ARMS = ("plain", "shuffled", "curriculum", "stagewise")
+ARMS = ("plain", "shuffled", "curriculum")
 SHAPE = Shape(generalized=2, harder=2, refinements=2)
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Two-sided 95 % quantile of Student's t for the mean of so many runs."""
@@ -72,7 +71,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="folder of stored figures; by default a temporary one")
     parser.add_argument("--warm", type=int, default=1500, help="exercises of the first lessons")
     parser.add_argument("--basics", type=int, default=64, help="ladders per seed")
-    parser.add_argument("--passes", type=float, default=4.0, help="passes over what the ladders teach")
+    parser.add_argument("--passes", type=float, default=2.0, help="passes over what the ladders teach")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-yoda-") as temporary:
         bench = Bench(given, given.work or Path(temporary))
@@ -120,7 +119,6 @@ class Bench:
             "plain": lambda: to_loss_tokens(ordered(self.plain(asked), False, seed), tokens),
             "shuffled": lambda: to_loss_tokens(ordered(yoda, False, seed), tokens),
             "curriculum": lambda: to_loss_tokens(ordered(yoda, True, seed), tokens),
-            "stagewise": lambda: ordered(to_loss_tokens(ordered(yoda, False, seed), tokens), True, seed),
         }
         arms = {arm: self.stored(f"{arm}-{name}", lambda arm=arm: self.arm(streams[arm]())) for arm in ARMS}
         kinds = {form.value: sum(s.form is form for s in taught) for form in Form}

@@ -208,6 +208,9 @@ def test_a_hint_prompt_shows_the_answer_of_the_learner_and_what_it_was_told() ->
     content = render(assignment, [make_written()]).messages[1]["content"]
     assert content.endswith("Told before: Look here.\nThe learner's answer:\nsecond\nAnswer: 4")
     assert "first" not in content
+    assert "found the learner's result wrong" not in content
+    checked = render(dataclasses.replace(assignment, found_wrong=True), [make_written()]).messages[1]["content"]
+    assert "A check has found the learner's result wrong.\n" in checked
 
 
 def test_a_dialogue_puts_every_hint_before_the_next_answer() -> None:

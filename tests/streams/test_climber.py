@@ -5,6 +5,7 @@ from dsa_ray.actors.replica import Replica
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.ladders.ladder import Attempt, End, Ladder, Posed, Shape
+from dsa_ray.records import Kind
 from dsa_ray.streams.climber import Answering, Basic, Climber
 from tests.engines.scripted import ScriptedEngine, config
 from tests.streams.scripted_ladders import SHAPE, basic, examine, knows, teacher_script
@@ -48,6 +49,8 @@ def test_a_ladder_is_climbed_with_hints_and_every_turn_names_who_wrote_it() -> N
     told = [call.messages[-1]["content"] for call in pool.student_engine.calls if len(call.messages) > 1]
     assert told[0].startswith("Add one.")
     assert pool.climber.counts["refined"] == 2
+    hints = [c.assignment for c in pool.teacher_engine.calls if c.assignment.request.kind is Kind.HINT]
+    assert [(hint.found_wrong, hint.attempts) for hint in hints] == [(True, ("Answer: 0",))] * 2
 
 
 def test_no_ladder_waits_for_another() -> None:
