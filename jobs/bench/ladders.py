@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Coroutine, Sequence
@@ -43,6 +44,7 @@ def main() -> int:
     given = parser.parse_args()
     basics = starts(96 if given.quick else 384)
     config = configuration()
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         figures = asyncio.run(measure(config, basics))
