@@ -1,4 +1,4 @@
-"""`dsa eval`: the exam of a run and tasks of lm-evaluation-harness, on a run's students or on any model.
+"""`dsa eval`: the exam of a run, tasks of lm-evaluation-harness and of our own, on a run's students or on any model.
 
 A run is assessed before (the base student) and after (its trained one); what comes out goes into its summary.json.
 Without Ray: one vLLM engine in this process, which takes up the second model's weights in place.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dsa_ray.actors.replica import Replica, student_teacher
@@ -17,16 +19,20 @@ from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam_of
 from dsa_ray.engines.base import build
+from dsa_ray.evaluation import operations
 from dsa_ray.evaluation.exam import ExamScore, Question, grade, score
-from dsa_ray.evaluation.harness import Scores, TaskScore, check_harness, run_tasks
+from dsa_ray.evaluation.harness import ACCURACY, Scores, TaskScore, check_harness, load_task, run_tasks
+from dsa_ray.evaluation.leakage import leakage
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.generation.prompts import student_messages
+from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.machine import this_machine
 from dsa_ray.preflight import looks_like_path
 from dsa_ray.report import summary
 from dsa_ray.skills.names import normalise
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.run_folder import CONFIG, RunFolder
+from dsa_ray.training.answer_loss import answer_losses
 
 BEFORE, AFTER, MODEL = "before", "after", "model"
 
@@ -43,6 +49,13 @@ class Request:
     exam: str | None = None
     """`embedded` or a file; by default that of the run."""
     sit_exam: bool = True
+    leakage: tuple[str, str] | None = None
+    """Files of a benchmark's training and test questions, whose losses are compared (GLAN)."""
+
+    @property
+    def harness_tasks(self) -> tuple[str, ...]:
+        """Tasks that lm-evaluation-harness runs."""
+        return tuple(task for task in self.tasks if task != operations.NAME)
 
 
 @dataclass(slots=True)
@@ -70,23 +83,58 @@ def assess(request: Request) -> Assessment:
         ConfigError: what is named is not there, or cannot be used.
     """
     run = _run(request.target)
-    if request.tasks:
+    if request.harness_tasks:
         check_harness()
+    sets = [load_task(path) for path in request.leakage or ()]
     config = run.config if run else _model_config(request.target)
     models = _students(run) if run else {MODEL: shipped.resolve(request.target)}
     result = Assessment()
     with AnswerChecker(config.evaluate.answer_timeout_s) as checker:
-        if request.sit_exam:
-            questions = _questions(config, request.exam, run)
-            elementary = {normalise(name) for name in config.graph.elementary}
-            for when, answers in asyncio.run(_answers(config, models, questions)).items():
-                result.exams[when] = score(questions, grade(questions, answers, checker), elementary)
-        for when, path in models.items() if request.tasks else ():
+        _ask(request, result, (config, models, run), checker)
+        for when, path in models.items() if request.harness_tasks else ():
             limits = {"max_tokens": config.evaluate.max_tokens, "limit": request.limit}
-            result.tasks[when] = run_tasks(path, request.tasks, checker, gpus=this_machine().gpus, **limits)
+            found = run_tasks(path, request.harness_tasks, checker, gpus=this_machine().gpus, **limits)
+            result.tasks.setdefault(when, {}).update(found)
+    for when, path in models.items() if sets and request.leakage else ():
+        name = f"leakage-{Path(request.leakage[1]).stem}"
+        found = leakage(*(_losses(path, rows[: request.limit]) for rows in sets))
+        result.tasks.setdefault(when, {})[name] = found
     if run:
         _write(run, result)
     return result
+
+
+def _ask(
+    request: Request, result: Assessment, of: tuple[Config, Mapping[str, str], RunFolder | None], checker: AnswerChecker
+) -> None:
+    """The exam and the arithmetic of new operations: one engine answers both."""
+    config, models, run = of
+    questions = _questions(config, request.exam, run) if request.sit_exam else []
+    new = operations.operations()[: request.limit] if operations.NAME in request.tasks else []
+    if not questions and not new:
+        return
+    elementary = {normalise(name) for name in config.graph.elementary}
+    asked = [*questions, *new]
+    for when, answers in asyncio.run(_answers(config, models, asked)).items():
+        right = grade(asked, answers, checker)
+        if questions:
+            result.exams[when] = score(questions, right[: len(questions)], elementary)
+        if new:
+            mark = _share(right[len(questions) :])
+            result.tasks.setdefault(when, {})[operations.NAME] = {ACCURACY: mark}
+
+
+def _share(right: Sequence[bool]) -> TaskScore:
+    share = sum(right) / len(right)
+    return TaskScore(value=share, stderr=math.sqrt(share * (1 - share) / len(right)), n=len(right))
+
+
+def _losses(model: str, rows: Sequence[Mapping[str, str]]) -> list[float]:
+    """The model's loss on the answer of each question, as it would be asked in the exam."""
+    tokenizer = StudentTokenizer(model)
+    chats = [[*student_messages(row["question"]), {"role": "assistant", "content": row["answer"]}] for row in rows]
+    device = "cuda" if this_machine().gpus else "cpu"
+    return answer_losses(model, [tokenizer.encode_dialogue(chat) for chat in chats], device)
 
 
 def lines(result: Assessment) -> list[str]:

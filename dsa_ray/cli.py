@@ -82,10 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("eval", help="the exam, and evaluation tasks, on a run's students or on a model")
     evaluate.add_argument("target", metavar="RUN|MODEL", help="a run, a model folder or a Hugging Face name")
-    evaluate.add_argument("--tasks", default="", metavar="A,B.jsonl", help="lm-evaluation-harness tasks, local files")
+    tasks = "lm-evaluation-harness tasks, local files, new-operations"
+    evaluate.add_argument("--tasks", default="", metavar="A,B.jsonl", help=tasks)
     evaluate.add_argument("--limit", type=int, help="no more examples per task than these")
     evaluate.add_argument("--exam", help="`embedded` or a JSONL file; by default that of the run")
     evaluate.add_argument("--no-exam", action="store_true", help="only the tasks")
+    evaluate.add_argument("--leakage", metavar="TRAIN.jsonl,TEST.jsonl", help="compare losses on a benchmark")
     evaluate.set_defaults(command=eval_command)
     export = commands.add_parser("export", help="a run's texts as a dataset, or its skill graph in another format")
     export.add_argument("source", metavar="SOURCE", help="a run; for a skill graph also its file")
@@ -250,12 +252,20 @@ def eval_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.storage.run_folder import find_run
 
     tasks = tuple(task.strip() for task in parsed.tasks.split(",") if task.strip())
-    if parsed.no_exam and not tasks:
-        raise ConfigError("--no-exam: without --tasks there is nothing left to do")
+    leakage = tuple(path.strip() for path in (parsed.leakage or "").split(",") if path.strip())
+    if parsed.leakage is not None and len(leakage) != 2:
+        raise ConfigError("--leakage: name two files, TRAIN.jsonl,TEST.jsonl")
+    if parsed.no_exam and not tasks and not leakage:
+        raise ConfigError("--no-exam: without --tasks or --leakage there is nothing left to do")
     if parsed.limit is not None and parsed.limit < 1:
         raise ConfigError("--limit: must be at least 1")
     request = Request(
-        target=find_run(parsed.target), tasks=tasks, limit=parsed.limit, exam=parsed.exam, sit_exam=not parsed.no_exam
+        target=find_run(parsed.target),
+        tasks=tasks,
+        limit=parsed.limit,
+        exam=parsed.exam,
+        sit_exam=not parsed.no_exam,
+        leakage=(leakage[0], leakage[1]) if leakage else None,
     )
     with quiet(None) as terminal:
         print("\n".join(lines(assess(request))), file=terminal)

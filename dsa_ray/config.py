@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from dsa_ray.sections import BudgetConfig, ChecksConfig, Positive, Section, SeedConfig, Share
+from dsa_ray.sections import BudgetConfig, ChecksConfig, LaddersConfig, Positive, Section, SeedConfig, Share
 
 
 class ConfigError(Exception):
@@ -290,6 +290,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
+    yoda: LaddersConfig = LaddersConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()
@@ -458,6 +459,14 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"{path}:{line} is not valid YAML ({getattr(error, 'problem', error)})") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold sections such as 'run:' and 'graph:', not {type(data).__name__}")
+    for override in overrides:
+        _apply_override(data, override)
+    return parse(data)
+
+
+def with_overrides(config: Config, overrides: Iterable[str]) -> Config:
+    """A configuration with `section.key=value` overrides; raises `ConfigError` as `load` does."""
+    data = config.model_dump(mode="json")
     for override in overrides:
         _apply_override(data, override)
     return parse(data)

@@ -55,9 +55,15 @@ class Kind(StrEnum):
     """A solution and an answer to a question that is already written, perhaps by another model."""
     CRITIQUE = "critique"
     """A judgement of an exercise: what is wrong with it, and a score."""
+    GENERALIZED = "generalized"
+    """The same concept and difficulty asked in another form: a rung of a ladder (YODA)."""
+    HINT = "hint"
+    """Feedback on a student's answer that does not tell the result (YODA)."""
 
 
-EXERCISE_KINDS = frozenset({Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER, Kind.EASIER, Kind.GIVEN})
+EXERCISE_KINDS = frozenset(
+    {Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER, Kind.EASIER, Kind.GIVEN, Kind.GENERALIZED}
+)
 REVIEW_KINDS = frozenset({Kind.ANSWER, Kind.CRITIQUE})
 """What is written about an exercise before it is trained on."""
 CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
@@ -191,6 +197,12 @@ class Assignment:
     skills: tuple[SkillBrief, ...]
     parents: tuple[TextRef, ...] = ()
     """Where the parents' texts lie, in the order of `request.parents`."""
+    attempts: tuple[str, ...] = ()
+    """Of a hint: what the student has answered to the parent so far, oldest first."""
+    hints: tuple[str, ...] = ()
+    """Of a hint: what it was told after each of these but the last."""
+    found_wrong: bool = False
+    """Of a hint: a checker has found the last of these wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +269,16 @@ class Critique:
     """1 (wrong or useless) to 5 (right, clear and worth solving)."""
 
 
-Item = Prerequisites | Textbook | Exercise | Critique
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """Feedback on a student's answer."""
+
+    hint: str
+    right: bool
+    """Whether the teacher holds the answer for right; counts only where no checker can tell."""
+
+
+Item = Prerequisites | Textbook | Exercise | Critique | Hint
 """What a completion can hold."""
 
 

@@ -85,8 +85,8 @@ class Ring:
     def start(self) -> Placement:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
-        _connect(config)
-        self._placement = placement = plan(config, _cluster_shape(), self._scope)
+        connect(config)
+        self._placement = placement = plan(config, cluster_shape(), self._scope)
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
             plain, self._run.path, self._scope
@@ -274,7 +274,7 @@ class Ring:
             self._recording = None
 
 
-def _connect(config: Config) -> None:
+def connect(config: Config) -> None:
     """Join the configured cluster, or start one on this machine, on loopback."""
     if ray.is_initialized():
         return
@@ -302,7 +302,7 @@ def _environment() -> dict[str, str]:
     return {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 
 
-def _cluster_shape() -> ClusterShape:
+def cluster_shape() -> ClusterShape:
     resources = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return ClusterShape(

@@ -5,7 +5,7 @@ Part of `dsa_ray.config`, which checks the parts against each other.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -63,6 +63,31 @@ class BudgetConfig(Section):
     """Price of a million prompt tokens."""
     output_price: float = Field(default=0.0, ge=0)
     """Price of a million answer tokens."""
+
+
+class LaddersConfig(Section):
+    """Ladders (YODA): from a basic question to harder ones. The numbers are ours; the paper's are not known."""
+
+    generalized: Annotated[int, Field(ge=0, le=16)] = 2
+    """Questions of the same difficulty in another form, per basic question."""
+    harder: Annotated[int, Field(ge=0, le=8)] = 2
+    """Length of the chain of harder questions above it."""
+    refinements: Annotated[int, Field(ge=0, le=8)] = 2
+    """Further answers that the student may give to a question after a wrong one, each with a hint."""
+    demonstrate: bool = False
+    """A question that the student never came to answer is taught by the teacher's solution; else it is left out."""
+    order: Literal["curriculum", "shuffled"] = "curriculum"
+    """Of what is learnt: all basic questions, then the generalized, then the harder by level; or mixed."""
+    at_once: Positive = 64
+    """Ladders that are climbed at one time."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Of the student's first answer to a question; 0 = greedy."""
+    retry_temperature: float = Field(default=0.7, ge=0)
+    """Of its further answers."""
+    hard_verdicts: Positive = 3
+    """A skill gets ladders when so many of its latest verdicts in a row were hard-to-learn."""
+    per_skill: Positive = 16
+    """Ladders for each such skill, from its hardest exercises."""
 
 
 class SeedConfig(Section):

@@ -12,6 +12,7 @@ from dsa_ray.evaluation.harness import TaskScore
 from dsa_ray.exits import Exit
 from dsa_ray.report import summary
 from dsa_ray.storage.run_folder import RunFolder
+from tests.engines.tiny_model import tiny_llama
 
 
 @pytest.fixture
@@ -111,3 +112,46 @@ def test_the_built_in_student_really_sits_an_exam(tmp_path: Path, capfd) -> None
     exam.write_text("\n".join(map(json.dumps, rows)))
     assert cli.main(["eval", "embedded:student", "--exam", str(exam)]) == 0
     assert capfd.readouterr().out.splitlines()[1].split()[:3] == ["exam", "accuracy", "6"]
+
+
+def test_new_operations_are_asked_with_the_exam_and_need_no_harness(engines, a_run: RunFolder) -> None:
+    result = assess.assess(assess.Request(target=a_run.path, tasks=("new-operations", "gsm8k"), limit=8))
+    ((_, asked),) = engines["exams"]
+    assert asked == 4 + 8
+    assert [tasks for _, tasks, _ in engines["tasks"]] == [("gsm8k",)] * 2
+    marks = {when: found["new-operations"]["accuracy"] for when, found in result.tasks.items()}
+    assert (marks["before"].value, marks["after"].value, marks["after"].n) == (0.0, 0.25, 8)
+    assert result.exams["after"].overall.right == 4
+    assert summary.read(a_run).tasks["new-operations"]["accuracy"].after.n == 8
+
+
+def test_leakage_is_the_loss_on_test_minus_that_on_train(a_run: RunFolder, tmp_path: Path, monkeypatch, capfd) -> None:
+    sets = []
+    for name, answers in (("train", ("1", "2")), ("test", ("3", "5"))):
+        sets.append(tmp_path / f"{name}.jsonl")
+        sets[-1].write_text("\n".join(json.dumps({"question": f"{name}?", "answer": a}) for a in answers))
+    scored = []
+
+    def losses(model: str, rows: Sequence[Mapping[str, str]]) -> list[float]:
+        scored.append(model)
+        return [float(row["answer"]) / (2 if model == a_run.student else 1) for row in rows]
+
+    monkeypatch.setattr(assess, "_losses", losses)
+    assert cli.main(["eval", a_run.path, "--no-exam", "--leakage", ",".join(map(str, sets))]) == 0
+    assert scored[2:] == [a_run.student] * 2
+    marks = summary.read(a_run).tasks["leakage-test"]["loss_gap"]
+    assert (marks.before.value, marks.after.value) == (2.5, 1.25)
+    assert "leakage-test" in capfd.readouterr().out
+
+
+def test_leakage_needs_two_files(a_run: RunFolder, capfd) -> None:
+    assert cli.main(["eval", a_run.path, "--leakage", "one.jsonl"]) == 2
+    assert "--leakage: name two files" in capfd.readouterr().err
+
+
+def test_losses_are_of_the_answers_as_the_exam_would_ask(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "model")
+    rows = [{"question": "1+1?", "answer": "2"}, {"question": "Why?", "answer": "Because of that."}]
+    found = assess._losses(model, rows)
+    assert len(found) == 2
+    assert all(loss > 0 for loss in found)

@@ -16,9 +16,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding"}
+DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding", "ladder_intake"}
 """What the pipeline and the commands are made of."""
-WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build", "writing"}
+WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build", "writing", "laddering"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {
     "storage": set(),
@@ -27,12 +27,13 @@ MAY_IMPORT = {
     "dynamics": {"storage"},
     "training": {"storage"},
     "evaluation": {"storage", "generation"},
+    "ladders": {"storage", "generation"},
     "curriculum": {"storage", "dynamics", "skills"},
     "report": {"storage", "evaluation", "skills"},
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-RAY = {"actors", "streams", "ring", "pipeline", "graph_build", "writing"}
+RAY = {"actors", "streams", "ring", "pipeline", "graph_build", "writing", "laddering"}
 """Where Ray may be imported at all."""
 
 

@@ -27,7 +27,7 @@ from dsa_ray.config import Config, TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, TextEngine
 from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.prompts import render
-from dsa_ray.records import Assignment, TextRef, Written
+from dsa_ray.records import Assignment, Completion, TextRef, Written
 from dsa_ray.streams.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,8 @@ class Replica:
             own_seed = None if seed is None else seed + index
             call = EngineCall(messages=chat, max_tokens=max_tokens, temperature=temperature, seed=own_seed)
             async with gate:
-                return await self._ask_patiently(index, call)
+                answer, version = await self._ask_patiently(index, call)
+                return answer.text, version
 
         tasks = [asyncio.create_task(one(index, chat)) for index, chat in enumerate(messages)]
         try:
@@ -162,6 +163,27 @@ class Replica:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def converse(
+        self, chat: Sequence[Mapping[str, str]], max_tokens: int, temperature: float, seed: int | None = None
+    ) -> tuple[EngineAnswer, str]:
+        """The answer to one chat, with the version of the weights as in `answer`.
+
+        Raises:
+            EngineError: it failed `generate.attempts` times.
+        """
+        await self.start()
+        return await self._ask_patiently(
+            0, EngineCall(messages=chat, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        )
+
+    async def write(self, assignment: Assignment, parents: Sequence[Written] = ()) -> Completion:
+        """The answer to an assignment of the caller's own, which no curator leased; not held in the outbox.
+
+        An engine that failed gives a completion with `finish_reason` error.
+        """
+        await self.start()
+        return await self._complete(assignment, tuple(parents))
 
     async def load_weights(self, path: str, version: str) -> float:
         """Replace the weights in place; what is in flight goes on with the new ones. Returns the seconds it took.
@@ -278,8 +300,11 @@ class Replica:
         self._outbox.wake()
 
     async def _work(self, assignment: Assignment) -> None:
-        began = time.monotonic()
         parents = await self._parents(assignment)
+        self._outbox.put(await self._complete(assignment, parents))
+
+    async def _complete(self, assignment: Assignment, parents: tuple[Written, ...]) -> Completion:
+        began = time.monotonic()
         prompt = render(assignment, parents, self._config.generate.prompts)
         call = call_for(assignment, parents, prompt, self._config.generate)
         try:
@@ -288,7 +313,7 @@ class Replica:
             answer = EngineAnswer(text=str(error)[:500], finish_reason="error", output_tokens=0)
             version = self._engine.version
         origin = self._config.teacher.model, f"{version}/{self.name}.{self.incarnation}"
-        self._outbox.put(completion(assignment, prompt, answer, origin, time.monotonic() - began))
+        return completion(assignment, prompt, answer, origin, time.monotonic() - began)
 
     async def _parents(self, assignment: Assignment) -> tuple[Written, ...]:
         if not assignment.parents:
@@ -319,11 +344,10 @@ class Replica:
         last = self._engine.version
         return answer, last if last == first else f"{first}>{last}"
 
-    async def _ask_patiently(self, index: int, call: EngineCall) -> tuple[str, str]:
+    async def _ask_patiently(self, index: int, call: EngineCall) -> tuple[EngineAnswer, str]:
         for attempt in range(1, self._config.generate.attempts + 1):
             try:
-                answer, version = await self._generate(call)
-                return answer.text, version
+                return await self._generate(call)
             except EngineError as error:
                 if attempt == self._config.generate.attempts:
                     raise EngineError(f"chat {index} failed {attempt} times: {error}") from error

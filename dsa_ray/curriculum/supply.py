@@ -286,7 +286,7 @@ class Supply:
                 self.first_books = tuple(event["books"])
             elif event["event"] == "review":
                 self._held.told_before(event["id"])
-            elif event["event"] in ("plant", "seeds"):
+            elif event["event"] in ("plant", "seeds", "reserve"):
                 self.reserve_ids(event["id"])
         return minted, given_up
 

@@ -4,6 +4,7 @@
     families/       one exercise family per skill: sample, ask, solve exactly
     compose.py      exercises that need two or three skills
     partition.py    which questions belong to the exam and are never written
+    hints.py        the steps of an exact solution, without the result
     writers.py      what a perfect teacher answers to any assignment
     exam.py         the held-out exam
     engine.py       the perfect teacher (and one with errors) as a text engine

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from dsa_ray.embedded import compose, syllabus
+from dsa_ray.embedded import compose, hints, syllabus
 from dsa_ray.embedded.families import Problem
 from dsa_ray.embedded.syllabus import SyllabusSkill
+from dsa_ray.generation.answer_text import final_answer
 from dsa_ray.records import REVIEW_KINDS, Assignment, Exercise, Kind, SkillBrief, Written
 
 EXAMPLES = 3
@@ -33,6 +34,8 @@ def write(assignment: Assignment, parents: Sequence[Written] = ()) -> dict[str, 
         return {"text": textbook(rng, assignment.skills[0])}
     if request.kind in REVIEW_KINDS:
         return _review(request.kind, parents[0])
+    if request.kind is Kind.HINT:
+        return _hint(assignment, parents[0])
     problem = exercise(rng, assignment.skills, request.difficulty)
     return {"question": problem.question, "solution": problem.solution, "answer": problem.answer}
 
@@ -46,6 +49,16 @@ def _review(kind: Kind, parent: Written) -> dict[str, Any]:
         return {"solution": f"The result is {right}.", "answer": right}
     wrong = right != parent.item.answer
     return {"critique": f"The answer is {right}." if wrong else "Nothing is wrong.", "score": 1 if wrong else 5}
+
+
+def _hint(assignment: Assignment, parent: Written) -> dict[str, Any]:
+    """The next of the exact solution's steps, and whether the student's last answer is the exact one."""
+    if not isinstance(parent.item, Exercise):
+        raise ValueError(f"item {parent.request.id} is no exercise, so there is no hint to it")
+    steps, right = hints.steps_of(parent.item.question), compose.solve(parent.item.question)
+    given = final_answer(assignment.attempts[-1]) if assignment.attempts else None
+    hint = hints.hint(steps or [parent.item.solution], len(assignment.hints))
+    return {"hint": hint, "right": given is not None and given == (right or parent.item.answer)}
 
 
 def write_text(assignment: Assignment, parents: Sequence[Written] = ()) -> str:

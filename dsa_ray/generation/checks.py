@@ -27,6 +27,7 @@ from dsa_ray.records import (
     Critique,
     Exercise,
     ExerciseRequest,
+    Hint,
     Item,
     Kind,
     Prerequisites,
@@ -115,6 +116,8 @@ class Examiner:
             return _written(completion, item, content_hash(" ".join(name for name, _ in item.names)), ["schema"])
         if isinstance(item, Critique):
             return _written(completion, item, content_hash(item.critique), ["schema"])
+        if isinstance(item, Hint):
+            return _written(completion, item, content_hash(item.hint), ["schema"])
         return self.examine_item(completion, item)
 
     def examine_item(self, completion: Completion, item: Textbook | Exercise) -> Written | Rejection:

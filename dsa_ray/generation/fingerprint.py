@@ -25,7 +25,7 @@ def fingerprint(config: Config) -> dict[str, str]:
     try:
         found = {
             f"generate.prompts {kind}.j2": version(kind, generate.prompts)
-            for kind in (*(kind.value for kind in Kind if kind is not Kind.GIVEN), "student")
+            for kind in (*(kind.value for kind in Kind if kind is not Kind.GIVEN), "student", "refine")
         }
     except PromptError as error:
         raise ConfigError(f"generate.prompts: {error}") from None

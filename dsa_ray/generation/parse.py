@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from dsa_ray.generation.repair import repaired
 from dsa_ray.generation.schemas import FIELDS, LISTINGS, MAX_DESCRIPTION, MAX_NAME, SCORES, Listing
-from dsa_ray.records import EXERCISE_KINDS, Completion, Critique, Exercise, Item, Kind, Prerequisites, Textbook
+from dsa_ray.records import EXERCISE_KINDS, Completion, Critique, Exercise, Hint, Item, Kind, Prerequisites, Textbook
 
 MAX_CHARACTERS = 200_000
 """A longer answer is not looked at."""
@@ -26,7 +26,7 @@ MAX_CANDIDATES = 32
 PLACEHOLDERS = frozenset(
     {"the question", "the steps", "the final result", "the whole page", "name of a skill", "what is wrong"}
     | {"name of a field", "name of a sub-field", "name of a discipline", "name of a subject", "the whole syllabus"}
-    | {"title of a session", "name of a concept"}
+    | {"title of a session", "name of a concept", "what to look at"}
 )
 """What the prompts' examples say: a model that copies it has written nothing."""
 
@@ -57,6 +57,9 @@ def parse(completion: Completion) -> Item:
     if request.kind is Kind.CRITIQUE:
         data = find_object(completion.text, "critique", "score")
         return Critique(critique=_field(data, "critique", request.kind), score=_score(data["score"]))
+    if request.kind is Kind.HINT:
+        data = find_object(completion.text, "hint", "right")
+        return Hint(hint=_field(data, "hint", request.kind), right=_truth(data["right"]))
     answers = request.kind is Kind.ANSWER
     data = find_object(completion.text, *(() if answers else ("question",)), "solution", "answer")
     return Exercise(
@@ -212,6 +215,18 @@ def _score(value: Any) -> int:
     if not isinstance(value, str) or value.strip() not in map(str, SCORES):
         raise ParseFailure("schema", f"score is not one of {SCORES[0]} to {SCORES[-1]}")
     return int(value)
+
+
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def _truth(value: Any) -> bool:
+    """A truth value, or the word for one."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().casefold() in _TRUTHS:
+        return _TRUTHS[value.strip().casefold()]
+    raise ParseFailure("schema", "right is neither true nor false")
 
 
 def _names(value: Any, listing: Listing) -> tuple[tuple[str, str], ...]:

@@ -33,6 +33,8 @@ PARENTS = {
     Kind.EASIER: 1,
     Kind.ANSWER: 1,
     Kind.CRITIQUE: 1,
+    Kind.GENERALIZED: 1,
+    Kind.HINT: 1,
 }
 
 
@@ -106,6 +108,29 @@ def student_messages(
     return messages
 
 
+def dialogue_messages(
+    question: str, attempts: Sequence[str], hints: Sequence[str], templates: str | None = None
+) -> list[dict[str, str]]:
+    """A question with what the student answered to it and was told each time, as it is put to the student again.
+
+    Args:
+        attempts: its answers, oldest first.
+        hints: what it was told after each of them; as many as there are answers, for a further answer, or one less.
+
+    Returns:
+        user and assistant messages in turn, beginning with the question.
+    """
+    if len(attempts) - len(hints) not in (0, 1):
+        raise ValueError(f"{len(attempts)} answers do not go with {len(hints)} hints")
+    template, _ = _template("refine.j2", templates)
+    messages = student_messages(question, templates=templates)
+    for number, attempt in enumerate(attempts):
+        messages.append({"role": "assistant", "content": attempt.strip()})
+        if number < len(hints):
+            messages.append({"role": "user", "content": _rendered(template, {"hint": hints[number].strip()})})
+    return messages
+
+
 def student_answer(solution: str | None, answer: str | None) -> str:
     """The text that the student is taught to write: the solution, then the line "Answer: ..."."""
     lines = [(solution or "").strip()] if (solution or "").strip() else []
@@ -134,6 +159,9 @@ def _values(assignment: Assignment, parents: Sequence[Written]) -> dict[str, Any
         "skill_names": "; ".join(skill["name"] for skill in skills),
         "difficulty": difficulty_words(assignment.request.difficulty),
         "parents": _parents(assignment, parents),
+        "attempt": assignment.attempts[-1].strip() if assignment.attempts else "",
+        "found_wrong": assignment.found_wrong,
+        "told": "; ".join(_line(hint) for hint in assignment.hints),
     }
 
 

@@ -21,6 +21,7 @@ MAX_QUESTION = 2_000
 MAX_SOLUTION = 4_000
 MAX_ANSWER = 200
 MAX_CRITIQUE = 2_000
+MAX_HINT = 1_000
 """Longest strings, in characters."""
 SCORES = (1, 2, 3, 4, 5)
 
@@ -53,6 +54,7 @@ FIELDS = {
     Kind.EXERCISE: {"question": MAX_QUESTION, "solution": MAX_SOLUTION, "answer": MAX_ANSWER},
     Kind.ANSWER: {"solution": MAX_SOLUTION, "answer": MAX_ANSWER},
     Kind.CRITIQUE: {"critique": MAX_CRITIQUE},
+    Kind.HINT: {"hint": MAX_HINT},
 }
 """String fields and their bounds; all exercise kinds have those of `Kind.EXERCISE`."""
 
@@ -64,7 +66,13 @@ def schema(kind: Kind) -> dict[str, Any]:
         item = _object({"name": {"type": "string"}, listing.text: {"type": "string"}})
         return _object({listing.key: {"type": "array", "items": item, "maxItems": listing.most}})
     strings = {name: {"type": "string"} for name in FIELDS.get(kind, FIELDS[Kind.EXERCISE])}
-    return _object(strings | ({"score": {"type": "integer", "enum": list(SCORES)}} if kind is Kind.CRITIQUE else {}))
+    return _object(strings | _JUDGEMENTS.get(kind, {}))
+
+
+_JUDGEMENTS: dict[Kind, dict[str, Any]] = {
+    Kind.CRITIQUE: {"score": {"type": "integer", "enum": list(SCORES)}},
+    Kind.HINT: {"right": {"type": "boolean"}},
+}
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:

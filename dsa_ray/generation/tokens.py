@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsa_ray.generation.prompts import student_answer, student_messages
@@ -47,6 +48,19 @@ class StudentTokenizer:
         """The ids of prompt and answer, end token included, and how many of them are the prompt's."""
         prompt = self.prompt_ids(question)
         reply = self._ids(self.without_special(student_answer(solution, answer)))
+        return (*prompt, *reply, self.tokenizer.eos_token_id), len(prompt)
+
+    def encode_dialogue(self, messages: Sequence[Mapping[str, str]]) -> tuple[tuple[int, ...], int]:
+        """The ids of a chat by the student's own template, and how many of them come before the last message's.
+
+        The last message is the student's; it alone, with its end token, lies behind the prompt's ids. All before it,
+        the student's earlier answers too, is what the student would be given to write it.
+        """
+        if len(messages) < 2 or messages[-1]["role"] != "assistant":
+            raise ValueError("a dialogue ends with a message of the student")
+        before = [{"role": m["role"], "content": self.without_special(m["content"])} for m in messages[:-1]]
+        prompt = self._ids(self.tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True))
+        reply = self._ids(self.without_special(messages[-1]["content"]))
         return (*prompt, *reply, self.tokenizer.eos_token_id), len(prompt)
 
     def encode_textbook(self, text: str) -> tuple[int, ...]:

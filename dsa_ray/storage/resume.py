@@ -36,6 +36,7 @@ MAY_CHANGE = (
     "train.max_failures",
     "train.peak_tflops",
     "evaluate.answer_timeout_s",
+    "yoda",
     "cluster",
     "watch",
 )

@@ -14,6 +14,7 @@ from dsa_ray.records import (
     Critique,
     Exercise,
     ExerciseRequest,
+    Hint,
     Item,
     Kind,
     Prerequisites,
@@ -159,13 +160,15 @@ def _concepts(request: ExerciseRequest) -> dict[str, Any]:
 def _item_type(kind: Kind) -> type:
     if kind in LIST_KINDS:
         return Prerequisites
-    types = {Kind.TEXTBOOK: Textbook, Kind.SYLLABUS: Textbook, Kind.CRITIQUE: Critique}
+    types = {Kind.TEXTBOOK: Textbook, Kind.SYLLABUS: Textbook, Kind.CRITIQUE: Critique, Kind.HINT: Hint}
     return types.get(kind, Exercise)
 
 
 def _item_row(item: Item) -> dict[str, Any]:
     if isinstance(item, Critique):
         return {"critique": item.critique, "score": item.score}
+    if isinstance(item, Hint):
+        return {"hint": item.hint, "right": item.right}
     if isinstance(item, Prerequisites):
         return {"skill": item.skill, "names": [list(pair) for pair in item.names]}
     if isinstance(item, Textbook):
@@ -181,6 +184,8 @@ def _item_row(item: Item) -> dict[str, Any]:
 def _item(kind: Kind, row: dict[str, Any]) -> Item:
     if kind is Kind.CRITIQUE:
         return Critique(critique=row["critique"], score=row["score"])
+    if kind is Kind.HINT:
+        return Hint(hint=row["hint"], right=row["right"])
     if kind in LIST_KINDS:
         return Prerequisites(skill=row["skill"], names=tuple((name, text) for name, text in row["names"]))
     if kind in (Kind.TEXTBOOK, Kind.SYLLABUS):

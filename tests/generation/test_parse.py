@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dsa_ray.generation.parse import MAX_CHARACTERS, ParseFailure, clean, parse
 from dsa_ray.generation.schemas import MAX_NAME, MAX_PREREQUISITES, MAX_QUESTION
-from dsa_ray.records import Critique, Exercise, Kind, Prerequisites, Textbook
+from dsa_ray.records import Critique, Exercise, Hint, Kind, Prerequisites, Textbook
 
 from .conftest import make_completion
 
@@ -194,3 +194,12 @@ def test_no_value_of_a_field_crashes_the_parser(value: dict[str, object], kind: 
 def test_no_broken_json_crashes_the_parser(text: str, kind: Kind) -> None:
     check_outcome(text, kind)
     check_outcome('{"text": "' + text, kind)
+
+
+def test_a_hint_says_whether_the_answer_is_right() -> None:
+    for said, right in ((True, True), (False, False), ("yes", True), ("No", False)):
+        item = parse(make_completion(json.dumps({"hint": "Look at the sign.", "right": said}), Kind.HINT))
+        assert item == Hint(hint="Look at the sign.", right=right)
+    assert failure(json.dumps({"hint": "Look.", "right": "perhaps"}), Kind.HINT) == "schema"
+    assert failure(json.dumps({"hint": "what to look at", "right": True}), Kind.HINT) == "schema"
+    assert failure(json.dumps({"hint": "", "right": True}), Kind.HINT) == "empty"

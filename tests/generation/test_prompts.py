@@ -9,6 +9,7 @@ from dsa_ray.generation.lessons import SYLLABUS_KINDS
 from dsa_ray.generation.prompts import (
     LONG_KINDS,
     PromptError,
+    dialogue_messages,
     difficulty_words,
     render,
     student_answer,
@@ -198,3 +199,25 @@ def test_an_answer_is_asked_without_showing_the_one_that_is_there() -> None:
     assert prompt.question == "What is 6 * 7?"
     assert "42" not in prompt.messages[1]["content"]
     assert render(make_assignment(Kind.CRITIQUE), [parent]).messages[1]["content"].endswith("Answer: 42")
+
+
+def test_a_hint_prompt_shows_the_answer_of_the_learner_and_what_it_was_told() -> None:
+    assignment = dataclasses.replace(
+        make_assignment(Kind.HINT), attempts=("first\nAnswer: 3", "second\nAnswer: 4"), hints=("Look\nhere.",)
+    )
+    content = render(assignment, [make_written()]).messages[1]["content"]
+    assert content.endswith("Told before: Look here.\nThe learner's answer:\nsecond\nAnswer: 4")
+    assert "first" not in content
+    assert "found the learner's result wrong" not in content
+    checked = render(dataclasses.replace(assignment, found_wrong=True), [make_written()]).messages[1]["content"]
+    assert "A check has found the learner's result wrong.\n" in checked
+
+
+def test_a_dialogue_puts_every_hint_before_the_next_answer() -> None:
+    messages = dialogue_messages("Why?", ["one", "two"], ["look {{ 7 }}"])
+    assert [message["role"] for message in messages] == ["user", "assistant", "user", "assistant"]
+    assert messages[0] == student_messages("Why?")[0]
+    assert messages[2]["content"].startswith("look {{ 7 }}\nTry again.")
+    assert dialogue_messages("Why?", ["one"], ["look"])[-1]["role"] == "user"
+    with pytest.raises(ValueError, match="3 answers do not go with 1 hints"):
+        dialogue_messages("Why?", ["a", "b", "c"], ["d"])

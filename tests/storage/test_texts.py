@@ -11,6 +11,7 @@ from dsa_ray.records import (
     Critique,
     Exercise,
     ExerciseRequest,
+    Hint,
     Kind,
     Prerequisites,
     Textbook,
@@ -31,6 +32,7 @@ items = {
     Kind.TEXTBOOK: pages,
     Kind.SYLLABUS: pages,
     Kind.CRITIQUE: critiques,
+    Kind.HINT: st.builds(Hint, hint=st.text(), right=st.booleans()),
 }
 exercises = st.builds(
     Exercise, skills=st.lists(names, max_size=3).map(tuple), question=st.text(), solution=st.text(), answer=st.text()
