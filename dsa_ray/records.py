@@ -60,7 +60,7 @@ class Kind(StrEnum):
 EXERCISE_KINDS = frozenset({Kind.EXERCISE, Kind.VARIANT, Kind.COMPOSED, Kind.HARDER, Kind.EASIER, Kind.GIVEN})
 REVIEW_KINDS = frozenset({Kind.ANSWER, Kind.CRITIQUE})
 """What is written about an exercise before it is trained on."""
-CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
+CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER, Kind.EASIER})
 LIST_KINDS = frozenset(
     {Kind.PREREQUISITES, Kind.FIELDS, Kind.SUBFIELDS, Kind.DISCIPLINES, Kind.SUBJECTS, Kind.SESSIONS, Kind.CONCEPTS}
 )
@@ -370,7 +370,7 @@ class Decision:
     orders: tuple[Order, ...] = ()
     """What to have written."""
     reason: str = ""
-    """Why, where the verdict alone does not say it: drop_cap, waiting, ordered_before, ..."""
+    """Why, where the verdict alone does not say it: drop_cap, waiting, ordered_before, step_down, ..."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

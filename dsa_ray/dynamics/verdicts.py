@@ -32,6 +32,7 @@ import numpy as np
 from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Baselines, Levels, planted_window
 from dsa_ray.dynamics.history import CompletedCycle
+from dsa_ray.dynamics.quantiles import by_quantiles
 from dsa_ray.records import Verdict, VerdictClass
 
 _PLANTED_NEEDED = 16
@@ -42,11 +43,14 @@ def judge(mean: float, spread: float, baselines: Levels, config: DynamicsConfig)
     """Class of a cycle with this mean and spread of residuals, and the reason with its numbers.
 
     The reason begins with a code: `burn_in`, `erroneous`, `easy`, `hard` or `ambiguous`. Where the error test was not
-    made, it ends in the code of the guard that held it back (see `error_test_guard`).
+    made, it ends in the code of the guard that held it back (see `error_test_guard`). With `thresholds: quantiles` the
+    class is that of `quantiles.by_quantiles`.
     """
     needed = max(1, config.burn_in_verdicts)
     if baselines.cycles < needed:
         return VerdictClass.AMBIGUOUS, f"burn_in: {baselines.cycles} of {needed} cycles"
+    if config.thresholds == "quantiles":
+        return by_quantiles(mean, spread, baselines)
     guard = error_test_guard(baselines, config)
     if not guard and mean >= baselines.planted_loss and spread <= baselines.planted_spread:
         return VerdictClass.ERRONEOUS, (
