@@ -233,10 +233,13 @@ class QuantilesConfig(Section):
 class DynamicsConfig(Section):
     visits: Positive = 3
     """E: visits of an exercise that make a verdict."""
-    measure: Literal["loss", "confidence"] = "loss"
-    """What means and spreads are taken of: the loss (DSA), or exp(-loss), the confidence (Dataset Cartography)."""
+    measure: Literal["loss", "log_loss", "confidence"] = "loss"
+    """What means and spreads are taken of: the loss (DSA), its logarithm, which compares losses by their ratio however
+    far the student is, or exp(-loss), the confidence (Dataset Cartography)."""
     thresholds: Literal["baselines", "quantiles"] = "baselines"
     """What classes are told apart by: averages and planted wrong answers (DSA), or shares of the last verdicts."""
+    error_level: float = Field(default=1.0, gt=0, le=1)
+    """Where an exercise begins to look erroneous, between L_average (0) and L_b (1)."""
     quantiles: QuantilesConfig = QuantilesConfig()
     """With `thresholds: quantiles`."""
     visit_cap: Positive | None = None

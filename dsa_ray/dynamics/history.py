@@ -13,7 +13,7 @@ per visit: 32 % ambiguous in the first of eight waves, 40 to 51 % later), far le
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.columns import Columns
 
 _NONE = -1
+_FLOOR = 0.01
+"""Nats: differences between losses far below it do not count."""
 _Pending = dict[tuple[int, int], tuple[float, int]]
 """(exercise, visit) -> (loss, tokens)."""
 
@@ -33,7 +35,7 @@ class CompletedCycle(NamedTuple):
     cycle: int
     """0-based: visits cycle*E+1 .. (cycle+1)*E."""
     mean: float
-    """Mean of the E residuals, nats; with `dynamics.measure: confidence` of 1 - exp(-loss)."""
+    """Mean of the E residuals of what `dynamics.measure` says: nats, or their logarithm, or 1 - exp(-loss)."""
     spread: float
     """Their population standard deviation."""
     step: int
@@ -65,7 +67,7 @@ class LossHistory:
     def __init__(self, config: DynamicsConfig) -> None:
         self._visits_per_cycle = config.visits
         self._cohort_steps = config.cohort_steps
-        self._measured = _doubt if config.measure == "confidence" else _unchanged
+        self._measured = MEASURES[config.measure]
         self.closed = 0
         """The newest closed step."""
         self._reset()
@@ -293,9 +295,22 @@ def _unchanged(losses: np.ndarray) -> np.ndarray:
     return losses
 
 
+def _logarithm(losses: np.ndarray) -> np.ndarray:
+    """Floored, or what is known by heart would have no bound below."""
+    return np.log(losses + _FLOOR)
+
+
 def _doubt(losses: np.ndarray) -> np.ndarray:
     """1 - exp(-loss): one minus the confidence in an answer's tokens (their geometric mean), so that high is hard."""
     return -np.expm1(-losses)
+
+
+MEASURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "loss": _unchanged,
+    "log_loss": _logarithm,
+    "confidence": _doubt,
+}
+"""`dynamics.measure`: from losses, nats, to what residuals are taken of."""
 
 
 def _check_row(row: tuple[int, int], value: tuple[float, int]) -> None:
