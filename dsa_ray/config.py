@@ -498,6 +498,14 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     return parse(data)
 
 
+def with_overrides(config: Config, overrides: Iterable[str]) -> Config:
+    """A configuration with `section.key=value` overrides. Raises `ConfigError` as `load` does."""
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        _apply_override(data, override)
+    return parse(data)
+
+
 def parse(data: Mapping[str, Any]) -> Config:
     """Validate plain values; raises `ConfigError` with one line."""
     try:

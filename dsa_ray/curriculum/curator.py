@@ -360,7 +360,8 @@ class Curator:
         else:
             self.sampler.set_weight(verdict.exercise, decision.weight)
         children = self._order_children(decision, verdict)
-        self._emit({"event": "verdict", **asdict(verdict), "decision": asdict(decision), "children": children})
+        told = {"decision": asdict(decision), "children": children, "exercises": len(self.table)}
+        self._emit({"event": "verdict", **asdict(verdict), **told})
 
     def _order_children(self, decision: Decision, verdict: Verdict) -> list[int]:
         children = []

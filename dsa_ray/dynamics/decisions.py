@@ -61,8 +61,8 @@ class Policy:
 
     Variants and harder ones, weights and pairing are ours; the actions are the paper's.
 
-    An exercise orders children once per class (easier ones once more), and once per (exercise, cycle): a verdict that is derived again after
-    `void_after` orders nothing that was ordered already.
+    An exercise orders children once per class (easier ones once more), and once per (exercise, cycle): a verdict that is
+    derived again after `void_after` orders nothing that was ordered already.
     """
 
     def __init__(self, config: DynamicsConfig) -> None:

@@ -1,27 +1,31 @@
 """Training runs on exact exercises of which a known share is wrong: the loss histories that verdicts are judged by.
 
-The parts are the ring's own: table, sampler, planner, packing, loop, history. Nothing is asked of a teacher: what the
-embedded writers wrote arrives in eight waves, wrong answers are made by `embedded.engine.wrong`. Planted answers of
-both kinds, trained on (inline) and forward only (probe), go along in the same run, so that one run serves both.
+Table, sampler, planner, packing, loop and history are those of `dsa_ray.local`; there is no teacher. What the embedded
+writers wrote arrives in eight waves, wrong answers are made by `embedded.engine.wrong`: one digit of the final answer,
+below a solution that is right. Planted answers of both kinds, trained on (inline) and forward only (probe), go along in
+the same run, so that one run serves both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import numpy as np
+from _verdict_exam import accuracies
+
 from dsa_ray.config import Config, parse
 from dsa_ray.curriculum.planner import StepPlanner
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.table import ExerciseTable
-from dsa_ray.dynamics.history import CompletedCycle, LossHistory
+from dsa_ray.dynamics.history import LossHistory, VisitLoss
 from dsa_ray.embedded import compose, shipped
 from dsa_ray.embedded.engine import wrong
 from dsa_ray.generation.tokens import StudentTokenizer
-from dsa_ray.records import Exercise, ExerciseRequest, Kind, PackedItem, TextRef, Written
+from dsa_ray.records import Exercise, ExerciseRequest, Kind, PackedItem, RowPlan, TextRef, Written
 from dsa_ray.training.collate import Row, pack
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import load_student
@@ -36,7 +40,10 @@ TAUGHT = (
     "expanding-brackets",
     "chain-rule",
 )
+SKILLS = (*KNOWN, *TAUGHT)
 WAVES = 8
+LAST_WAVE = 0.8
+"""Where in the run the last wave has come."""
 PLANTED = 48
 """Planted answers of each kind."""
 
@@ -44,20 +51,12 @@ PLANTED = 48
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     share: float
-    """Of the exercises, this share has a wrong answer."""
+    """Share of the exercises that have a wrong answer."""
     seed: int
-    steps: int = 320
-    exercises: int = 1600
-
-
-class Texts:
-    """Written exercises in memory; the place of one is its index."""
-
-    def __init__(self) -> None:
-        self.items: list[Written] = []
-
-    def get(self, ref: TextRef) -> Written:
-        return self.items[ref.row]
+    steps: int = 220
+    exercises: int = 1100
+    at_once: bool = False
+    """Everything is there at the first step and has three visits: the paper's form, for the `copy` baseline."""
 
 
 class BothKinds(ExerciseTable):
@@ -71,120 +70,158 @@ class BothKinds(ExerciseTable):
         return super().item(exercise, visit, 1.0 if exercise in self.inline else weight)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Run:
     """What a run leaves."""
 
     setting: Setting
-    config: Config
-    table: BothKinds
-    history: LossHistory
-    wrong: set[int]
-    wave: dict[int, int]
-    cycles: list[CompletedCycle] = field(default_factory=list)
+    wrong: frozenset[int]
+    """Ids of exercises with a wrong answer."""
+    skill: Mapping[int, str]
+    wave: dict[int, int] = field(default_factory=dict)
+    visits: dict[int, list[VisitLoss]] = field(default_factory=dict)
+    inline: frozenset[int] = frozenset()
+    probes: frozenset[int] = frozenset()
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Exam after training, by skill."""
     tokens: int = 0
-    extra: dict[tuple[int, int], Any] = field(default_factory=dict)
+    dropped: Counter[int] = field(default_factory=Counter)
+    """Exercises dropped after each step."""
 
 
-def config_of(setting: Setting) -> Config:
+Dropper = Callable[[StepReport, BothKinds, list[int]], list[int]]
+"""(step, table, exercises in training) -> exercises to drop now."""
+
+
+def train(setting: Setting, drops: Dropper | None = None, exam_questions: int = 20) -> Run:
+    """One run from the built-in student."""
+    config, student = _config(setting), shipped.resolve("embedded:student")
+    tokenizer = StudentTokenizer(student)
+    texts, wrong_ones = _write(setting, tokenizer)
+    run = Run(setting=setting, wrong=wrong_ones, skill={item.request.id: item.request.skills[0] for item in texts})
+    history = LossHistory(config.dynamics)
+    stream = _Stream(run, config, texts, history)
+    engine = TorchEngine(load_student(student, config.train)[0], config.train)
+
+    def observe(step: StepReport) -> None:
+        run.tokens += step.tokens
+        history.observe(step.step, step.ids, step.visits, step.losses, step.tokens_per_example)
+        history.close_step(step.step)
+        if drops is not None:
+            stream.drop(step.step, drops(step, stream.table, stream.training))
+
+    run_rank(engine, stream, config.train.rows_in_step, observe, config.train)
+    stream.leave(history)
+    if exam_questions:
+        run.accuracy = accuracies(engine, tokenizer, config.train, SKILLS, exam_questions)
+    return run
+
+
+def _config(setting: Setting) -> Config:
+    train = {"steps": setting.steps, "rows_per_step": 2, "row_tokens": 512, "learning_rate": 1e-3, "slots": 4}
     return parse(
         {
             "run": {"name": "verdicts", "seed": setting.seed},
             "graph": {"target": "calculus"},
-            "train": {"steps": setting.steps, "rows_per_step": 2, "row_tokens": 512, "learning_rate": 1e-3, "slots": 4},
-            "dynamics": {"visits": 3},
+            "train": train,
+            "dynamics": {"visits": 3, "visit_cap": 3 if setting.at_once else 6},
         }
     )
 
 
-def write(setting: Setting, tokenizer: StudentTokenizer) -> tuple[Texts, set[int]]:
+def _write(setting: Setting, tokenizer: StudentTokenizer) -> tuple[list[Written], frozenset[int]]:
     """Exercises of every skill in turn at difficulties 1 and 2, and the ids of the wrong ones. Ids count from 1."""
-    rng = Random(f"verdicts-{setting.seed}")
-    skills = (*KNOWN, *TAUGHT)
-    texts, bad = Texts(), set()
+    rng = Random(f"verdicts-{setting.seed}-{setting.share}")
+    texts, wrong_ones = [], set()
     for index in range(setting.exercises):
-        skill, difficulty = skills[index % len(skills)], 1 + (index // len(skills)) % 2
+        skill, difficulty = SKILLS[index % len(SKILLS)], 1 + index // len(SKILLS) % 2
         problem = compose.exercise(rng, [skill], difficulty)
         answer = problem.answer
         if rng.random() < setting.share:
             answer = wrong(rng, answer)
-            bad.add(index + 1)
+            wrong_ones.add(index + 1)
         ids, prompt = tokenizer.encode_exercise(problem.question, problem.solution, answer)
-        request = ExerciseRequest(id=index + 1, kind=Kind.EXERCISE, skills=(skill,), difficulty=difficulty)
-        texts.items.append(
+        texts.append(
             Written(
-                request=request,
+                request=ExerciseRequest(id=index + 1, kind=Kind.EXERCISE, skills=(skill,), difficulty=difficulty),
                 item=Exercise(skills=(skill,), question=problem.question, solution=problem.solution, answer=answer),
                 generator="exact",
-                generator_version="",
-                prompt_version="",
-                content_hash=0,
-                answer_hash=hash(answer) & 0x7FFFFFFF,
+                generator_version="exact",
+                prompt_version="none",
+                content_hash=index,
+                answer_hash=zlib.crc32(answer.encode()),
                 input_ids=ids,
                 prompt_tokens=prompt,
             )
         )
-    return texts, bad
+    return texts, frozenset(wrong_ones)
 
 
-class Stream:
-    """The rows of a run in order; exercises arrive in waves."""
+class _Stream:
+    """The rows of a run in order, while its exercises arrive."""
 
-    def __init__(self, run: Run, texts: Texts) -> None:
-        self._run, self._texts = run, texts
-        config = run.config
+    def __init__(self, run: Run, config: Config, texts: list[Written], history: LossHistory) -> None:
+        self._run, self._config, self._texts, self._history = run, config, texts, history
+        self.table = BothKinds()
         self._sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
-        self._planner = StepPlanner(config.train, run.table, self._sampler)
+        self._planner = StepPlanner(config.train, self.table, self._sampler)
         self._planner.set_textbooks([])
         self._rng = np.random.default_rng(config.run.seed)
-        self._lease = 1
-        self._arrived = 0
-        self.plans = []
+        self._leases = self._arrived = 0
+        self._gone: set[int] = set()
+
+    @property
+    def training(self) -> list[int]:
+        """Real exercises that have arrived and were not dropped."""
+        return [exercise for exercise in self.table.ids() if exercise not in self._gone]
 
     def __iter__(self) -> Iterator[Row]:
         for step in range(1, self._run.setting.steps + 1):
-            self._arrive(step)
-            plans = self._planner.plan(self._lease, patient=False)
+            while self._arrived < self._due(step):
+                self._arrive()
+            plans: list[RowPlan] | None = self._planner.plan(self._leases + 1, patient=False)
             if plans is None:
                 return
-            self._lease += len(plans)
-            self.plans = plans
+            self._leases += len(plans)
             for plan in plans:
-                yield pack(plan, self._texts.get, self._run.config.train.row_tokens)
+                yield pack(plan, lambda ref: self._texts[ref.row], self._config.train.row_tokens)
 
-    def drop(self, exercise):
-        self._sampler.drop(exercise)
+    def drop(self, step: int, exercises: list[int]) -> None:
+        self._gone.update(exercises)
+        self._run.dropped[step] += len(exercises)
+        for exercise in exercises:
+            self._sampler.drop(exercise)
 
-    def _arrive(self, step: int) -> None:
-        setting = self._run.setting
-        last = setting.steps * 0.8
-        due = min(WAVES, 1 + int((step - 1) / last * WAVES))
-        while self._arrived < due:
-            size = setting.exercises // WAVES
-            for item in self._texts.items[self._arrived * size : (self._arrived + 1) * size]:
-                self._add(item, self._arrived)
-            self._plant()
-            self._arrived += 1
+    def leave(self, history: LossHistory) -> None:
+        """Note what was seen."""
+        run, table = self._run, self.table
+        run.inline, run.probes = frozenset(table.inline), frozenset(table.planted) - table.inline
+        run.visits = {exercise: history.losses_of(exercise) for exercise in (*table.ids(), *table.planted)}
 
-    def _add(self, item: Written, wave: int) -> None:
-        number = item.request.id
-        self._run.table.add(
-            item.request, TextRef(segment=0, row=number - 1), item.prompt_tokens, item.tokens, item.answer_hash
-        )
-        self._run.wave[number] = wave
-        self._sampler.add(number)
+    def _due(self, step: int) -> int:
+        if self._run.setting.at_once:
+            return WAVES
+        return min(WAVES, 1 + int((step - 1) / (LAST_WAVE * self._run.setting.steps) * WAVES))
 
-    def _plant(self) -> None:
-        table = self._run.table
-        ids = np.array(sorted(table.ids()))
-        for nth in range(2 * PLANTED // WAVES):
-            question = int(self._rng.choice(ids))
-            answer = table.wrong_answer_for(question, self._rng, 512)
-            if answer is None:
-                continue
-            number = self._run.setting.exercises + 1 + len(table.planted)
-            table.plant(number, question, answer)
-            if nth % 2:
-                table.inline.add(number)
-            self._run.history.mark_planted([number])
+    def _arrive(self) -> None:
+        size = len(self._texts) // WAVES
+        for item in self._texts[self._arrived * size : (self._arrived + 1) * size]:
+            number = item.request.id
+            place = TextRef(segment=0, row=number - 1)
+            self.table.add(item.request, place, item.prompt_tokens, item.tokens, item.answer_hash)
+            self._run.wave[number] = self._arrived
             self._sampler.add(number)
+        ids = np.array(list(self.table.ids()))
+        for nth in range(2 * PLANTED // WAVES):
+            self._plant(int(self._rng.choice(ids)), inline=bool(nth % 2))
+        self._arrived += 1
+
+    def _plant(self, question: int, inline: bool) -> None:
+        answer = self.table.wrong_answer_for(question, self._rng, self._config.train.row_tokens)
+        if answer is None:
+            return
+        number = len(self._texts) + 1 + len(self.table.planted)
+        self.table.plant(number, question, answer)
+        self.table.inline.update([number] if inline else [])
+        self._history.mark_planted([number])
+        self._sampler.add(number)
