@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from dsa_ray.sections import BudgetConfig, ChecksConfig, Positive, Section, SeedConfig, Share
+from dsa_ray.sections import BudgetConfig, ChecksConfig, FrontierConfig, Positive, Section, SeedConfig, Share
 
 
 class ConfigError(Exception):
@@ -314,6 +314,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
+    frontier: FrontierConfig = FrontierConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()

@@ -106,7 +106,11 @@ def test_the_command_tabulates_another_policy(finished: RunFolder, capsys: pytes
 
 @pytest.mark.parametrize(
     ("override", "told"),
-    [("train.steps=3", "dynamics only"), ("dynamics.baseline=probe", "cannot change"), ("dynamics.no=1", "unknown key")],
+    [
+        ("train.steps=3", "dynamics only"),
+        ("dynamics.baseline=probe", "cannot change"),
+        ("dynamics.no=1", "unknown key"),
+    ],
 )
 def test_keys_that_a_replay_cannot_honour_are_refused(finished: RunFolder, override: str, told: str):
     with pytest.raises(ConfigError, match=told):

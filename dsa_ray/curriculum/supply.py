@@ -44,6 +44,10 @@ Row = Mapping[str, Any]
 Emit = Callable[[dict[str, Any]], None]
 
 
+_EXTRA = 1_000
+"""Number of an exercise within its round that no round reaches: practice beside the rounds is drawn otherwise."""
+
+
 class GraphTooSmall(Exception):
     """The teacher could not decompose the target: one line for the user."""
 
@@ -87,6 +91,7 @@ class Supply:
         self._refs: dict[int, TextRef] = {}
         self._exercises_ordered = 0
         self._round = 0
+        self._practised: Counter[str] = Counter()
         self._opened = False
         self._children: list[ExerciseRequest] = []
         self.released: list[Accepted] = []
@@ -232,6 +237,12 @@ class Supply:
         self._round += 1
         return ordered
 
+    def order_practice(self, skill: str, count: int) -> int:
+        """So many more exercises of one skill, as the coming rounds would bring. Returns how many were ordered."""
+        first = self._round + self._practised[skill]
+        self._practised[skill] += count
+        return sum(self._order_exercise(skill, first + nth, _EXTRA) for nth in range(count))
+
     def restore(self, events: Iterable[Mapping[str, Any]], written: Iterable[tuple[int, Row]]) -> list[Accepted]:
         """Rebuild from a run's journal: events, and (segment, row) pairs of written items.
 
@@ -258,7 +269,7 @@ class Supply:
         self._exercises_ordered = sum(map(trainable, ordered))
         practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
         opening = Counter(skill for skill in practised if skill not in self.elementary)
-        self._round = max(opening.values(), default=0)
+        self._round = max((opening - self._practised).values(), default=0)
         self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
         return exercises
 
@@ -277,6 +288,8 @@ class Supply:
             elif event["event"] == "edit":
                 self._edits[event["name"]] = event["row"]
                 self._edits_taken.add(event["name"])
+            elif event["event"] == "frontier":
+                self._practised[event["skill"]] += event["ordered"]
             elif event["event"] == "first_phase":
                 self.first_books = tuple(event["books"])
             elif event["event"] == "review":

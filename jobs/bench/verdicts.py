@@ -108,7 +108,7 @@ def _waves(rule: str, found: dict[tuple[str, float], list[tuple[Run, list[Judged
     for kind, values in shares.items():
         print(f"  {kind:<16}" + "".join(f"{value:>7.1%}" for value in values))
     told = {kind: [round(value, 4) for value in values] for kind, values in shares.items()}
-    return {**told, "widest": round(max(max(values) - min(values) for values in shares.values()), 4)}
+    return {**told, "widest": round(max(max(values) - min(values) for values in shares.values() if values), 4)}
 
 
 def _dropping(seeds: Sequence[int], untouched: Sequence[Run]) -> dict[str, Any]:
