@@ -1,4 +1,8 @@
-"""The command `dsa replay`: what a run decided, derived again from its journal, or as another policy would have."""
+"""The commands `dsa replay` and `dsa restore`.
+
+Replay derives what a run decided again from its journal, or as another policy would have decided; restore shows what
+was dropped as erroneous, and takes exercises back.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ from dsa_ray.dynamics.replay import Key, Outcome, ReplayError, replay
 from dsa_ray.records import VerdictClass
 from dsa_ray.report.explain import printable
 from dsa_ray.skills.names import normalise
+from dsa_ray.storage.edits import put_edit
 from dsa_ray.storage.journal import JournalError
+from dsa_ray.storage.quarantine import RESTORE, quarantined
 from dsa_ray.storage.run_folder import RunFolder, find_run
 
 DIFFERENT = 1
@@ -40,12 +46,37 @@ def replay_run(path: str, overrides: Sequence[str]) -> int:
     return code
 
 
+def restore_exercises(path: str, exercises: Sequence[int]) -> int:
+    """Without ids print what is quarantined and why; with ids hand them in to the run, which trains on them again.
+
+    Raises:
+        ConfigError: no run, one that has ended, or an exercise that is not quarantined.
+    """
+    run = RunFolder.open(path)
+    dropped = quarantined(run.journal)
+    if not exercises:
+        lines = [f"{number:>8}  step {row['step']}: {row['reason']}" for number, row in dropped.items()]
+        print("\n".join(map(printable, lines)) or f"{run.path}: nothing is dropped")
+        return 0
+    if run.exists("summary.json"):
+        raise ConfigError(f"{run.path}: this run has ended; what it dropped is in `dsa export {path} --all`")
+    if strange := [number for number in exercises if number not in dropped]:
+        raise ConfigError(f"exercise {strange[0]}: is not dropped in this run; `dsa restore {path}` shows what is")
+    name = put_edit(run.folder, {RESTORE: sorted(set(exercises))})
+    print(f"{run.path}: handed in as {name}; a run that goes on takes it up within seconds")
+    return 0
+
+
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the command line."""
+    """Add the commands to the command line."""
     parser = commands.add_parser("replay", help="derive every verdict of a run again; with keys, under another policy")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("overrides", nargs="*", metavar="dynamics.key=value", help="e.g. dynamics.measure=log_loss")
     parser.set_defaults(command=lambda parsed: replay_run(find_run(parsed.run), parsed.overrides))
+    restore = commands.add_parser("restore", help="what was dropped as erroneous; with ids, take these back")
+    restore.add_argument("run", metavar="RUN")
+    restore.add_argument("exercises", nargs="*", type=int, metavar="ID")
+    restore.set_defaults(command=lambda parsed: restore_exercises(find_run(parsed.run), parsed.exercises))
 
 
 def _policy(config: Config, overrides: Sequence[str]) -> DynamicsConfig:

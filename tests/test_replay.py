@@ -68,7 +68,7 @@ def test_a_restart_goes_back_to_its_checkpoint_and_counts_nothing_twice(finished
     rows = events(finished)
     verdicts = [row["step"] for row in rows if row["event"] == "verdict"]
     back, end = sorted(set(verdicts))[3], sorted(set(verdicts))[8]
-    first = [row for row in rows if row["event"] == "observe" and row["step"] > end][0]
+    first = next(row for row in rows if row["event"] == "observe" and row["step"] > end)
     attempt = {"event": "attempt", "attempt": 2, "step": back}
     again = [row for row in rows[: rows.index(first)] if row.get("step", 0) > back and row["event"] == "observe"]
     leases = [row for row in rows[: rows.index(first)] if row["event"] == "lease" and row["rows"][0]["step"] > back]

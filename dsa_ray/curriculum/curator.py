@@ -30,6 +30,7 @@ from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
 from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Scope, Verdict, VerdictClass
+from dsa_ray.storage.quarantine import RESTORE
 
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
@@ -111,8 +112,11 @@ class Curator:
         self._open_training()
 
     def edit(self, name: str, row: Any) -> None:
-        """Take an edit of the graph that somebody handed in (see `Supply.edit`)."""
-        self.supply.edit(name, row)
+        """Take an edit that somebody handed in: of the graph (see `Supply.edit`), or exercises to take back."""
+        if isinstance(row, Mapping) and RESTORE in row:
+            self._pardon(self.supply.pardon(name, row, self.ledger.closed_step, self.table))
+        else:
+            self.supply.edit(name, row)
 
     @property
     def generation_over(self) -> bool:
@@ -216,6 +220,7 @@ class Curator:
             self.table.plant(planted, question, answer)
         self.history.mark_planted(sorted(self.table.planted))
         self._remember_children()
+        self._pardon(self.supply.pardoned)
         for exercise in (*known, *sorted(self.table.planted)):
             if exercise not in self.sampler and exercise not in self.frontier:
                 self._offer(exercise, front=False)
@@ -339,6 +344,12 @@ class Curator:
         self._tell(change, self.ledger.closed_step)
         self._release()
         return True
+
+    def _pardon(self, exercises: Iterable[int]) -> None:
+        for exercise in sorted(exercises):
+            self.dropped -= self.policy.pardon(exercise)
+            if exercise in self.sampler:
+                self.sampler.restore(exercise)
 
     def _tell(self, change: Change, step: int) -> None:
         """Note what happened to a skill; one that was forgotten gets exercises."""

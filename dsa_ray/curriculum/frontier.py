@@ -1,8 +1,8 @@
 """Which skills are open for training: those whose prerequisites the student has, and which of these it forgets.
 
-What tells is the loss of first visits: an exercise that was never trained on is an exam question that costs nothing, and
-every round of exercises brings some of every skill, the mastered ones too. A skill is passed when the median over its
-last `window` first visits is at most `gate`; the median, because some answers are wrong. All of this is ours.
+What tells is the loss of first visits: an exercise that was never trained on is an exam question that costs nothing,
+and every round of exercises brings some of every skill, the mastered ones too. A skill is passed when the median over
+its last `window` first visits is at most `gate`; the median, because some answers are wrong. All of this is ours.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,6 +37,7 @@ from dsa_ray.skills.edits import Edit, with_edit
 from dsa_ray.skills.graph import GraphError, briefs
 from dsa_ray.skills.names import normalise
 from dsa_ray.skills.start import Start, construction
+from dsa_ray.storage.quarantine import RESTORE
 from dsa_ray.storage.texts import request_from_row
 
 Row = Mapping[str, Any]
@@ -86,6 +87,8 @@ class Supply:
         self._asked: Counter[tuple[Kind, str]] = Counter()
         self._edits: dict[str, Any] = {}
         self._edits_taken: set[str] = set()
+        self.pardoned: set[int] = set()
+        """Exercises that somebody took back after they were dropped."""
         self._lessons: Lessons | None = None
         self._briefs: dict[str, SkillBrief] = {}
         self._refs: dict[int, TextRef] = {}
@@ -161,6 +164,18 @@ class Supply:
             self._edits[name] = row
             if self.graph is not None:
                 self._carry_out(name)
+
+    def pardon(self, name: str, row: Mapping[str, Any], step: int, known: Container[int]) -> list[int]:
+        """Take an edit that takes exercises back. Idempotent by name. Returns those that are known."""
+        if name in self._edits:
+            return []
+        self._edits[name] = row
+        self._edits_taken.add(name)
+        asked = row[RESTORE] if isinstance(row[RESTORE], list) else []
+        exercises = sorted({each for each in asked if isinstance(each, int) and each in known})
+        self.pardoned.update(exercises)
+        self._emit({"event": RESTORE, "name": name, "row": dict(row), "exercises": exercises, "step": step})
+        return exercises
 
     def reserve_ids(self, highest: int) -> None:
         """Ids up to this one have been used before."""
@@ -288,6 +303,10 @@ class Supply:
             elif event["event"] == "edit":
                 self._edits[event["name"]] = event["row"]
                 self._edits_taken.add(event["name"])
+            elif event["event"] == RESTORE:
+                self._edits[event["name"]] = event["row"]
+                self._edits_taken.add(event["name"])
+                self.pardoned.update(event["exercises"])
             elif event["event"] == "frontier":
                 self._practised[event["skill"]] += event["ordered"]
             elif event["event"] == "first_phase":

@@ -48,7 +48,8 @@ class Policy:
     """The consequences of verdicts, after DSA's figure: filter out, augment, compose and down-weight.
 
     - erroneous: dropped, unless `drop_cap` is reached. In a stream the cap takes them as they come, not the highest
-      mean first. What is dropped stays dropped.
+      mean first. What is dropped stays dropped,
+      until somebody takes it back (`pardon`); then it is not dropped again.
     - hard: `variants` new exercises of the same skills and difficulty. With `easier`, where these did not help (it is
       a variant itself, or hard in a second cycle), so many of the same skills one difficulty down instead.
     - easy: `easy_weight`, and composed with the longest-waiting easy one of different skills; with that, each of the
@@ -61,8 +62,8 @@ class Policy:
 
     Variants and harder ones, weights and pairing are ours; the actions are the paper's.
 
-    An exercise orders children once per class (easier ones once more), and once per (exercise, cycle): a verdict that is
-    derived again after `void_after` orders nothing that was ordered already.
+    An exercise orders children once per class (easier ones once more), and once per (exercise, cycle): a verdict that
+    is derived again after `void_after` orders nothing that was ordered already.
     """
 
     def __init__(self, config: DynamicsConfig) -> None:
@@ -71,6 +72,7 @@ class Policy:
         self._ordered_classes: set[tuple[int, VerdictClass]] = set()
         self._stepped_down: set[int] = set()
         self._dropped: dict[int, int] = {}  # exercise -> step of the verdict
+        self._pardoned: set[int] = set()
         self._waiting = WaitingRoom()
 
     @property
@@ -112,6 +114,11 @@ class Policy:
             self._ordered_classes.add((parent, ordered_class))
             self._waiting.remove(parent)
 
+    def pardon(self, exercise: int) -> bool:
+        """Somebody looked at an exercise and takes it back. Whether it had been dropped; loading a state forgets it."""
+        self._pardoned.add(exercise)
+        return self._dropped.pop(exercise, None) is not None
+
     def void_after(self, step: int) -> None:
         """Forget who was dropped or began to wait by a verdict of a later step. What was ordered stays ordered."""
         self._dropped = {exercise: dropped for exercise, dropped in self._dropped.items() if dropped <= step}
@@ -134,10 +141,13 @@ class Policy:
         self._ordered_cycles = {(exercise, cycle) for exercise, cycle in state["ordered_cycles"].tolist()}
         self._ordered_classes = {(exercise, class_of[code]) for exercise, code in state["ordered_classes"].tolist()}
         self._stepped_down = set(state["stepped_down"].tolist())
+        self._pardoned = set()
         self._dropped = dict(state["dropped"].tolist())
         self._waiting.load_state_dict(state)
 
     def _erroneous(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        if verdict.exercise in self._pardoned:
+            return _decision(verdict, (Action.KEEP,), 1.0, reason="restored")
         if facts.dropped_share > self._config.drop_cap:
             reason = f"drop_cap: {facts.dropped_share:.4f} dropped would be more than {self._config.drop_cap}"
             return _decision(verdict, (Action.KEEP,), 1.0, reason=reason)

@@ -101,6 +101,7 @@ class _Replay:
         self._restarts = restarts
         self._children: list[ExerciseRequest] = []
         self._planted: set[int] = set()
+        self._pardoned: set[int] = set()
         self._leases: dict[int, Row] = {}
         self._reported: Counter[int] = Counter()
         self._snapshots: dict[int, dict[str, Any]] = {}
@@ -126,6 +127,10 @@ class _Replay:
             case "attempt":
                 self.close_due()
                 self._restart(event["step"])
+            case "restore":
+                self.close_due()
+                self._pardoned.update(event["exercises"])
+                self._pardon(event["exercises"])
             case "verdict":
                 self._verdict(event)
 
@@ -218,9 +223,14 @@ class _Replay:
             self._dropped = state["dropped"]
             self._leases |= state["leases"]
         self._history.mark_planted(sorted(self._planted))
+        self._pardon(self._pardoned)
         for child in self._children:
             assert child.cause is not None
             self._policy.remember(child.cause, child.kind, child.parents)
+
+    def _pardon(self, exercises: Iterable[int]) -> None:
+        for exercise in exercises:
+            self._dropped -= self._policy.pardon(exercise)
 
 
 def _lease(rows: Iterable[Row]) -> Row:
