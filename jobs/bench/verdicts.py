@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,9 @@ def main() -> int:
     found: dict[tuple[str, float], list[tuple[Run, list[Judged]]]] = {}
     for share in QUICK_SHARES if parsed.quick else SHARES:
         runs[share] = [train(Setting(share=share, seed=seed)) for seed in seeds]
-        for run in runs[share]:
-            for rule, verdicts in _all_rules(run).items():
-                found.setdefault((rule, share), []).append((run, verdicts))
+        copies = _copies(share)
+        for run, rule in product(runs[share], RULES):
+            found.setdefault((rule, share), []).append((run, judged(run, rule, copies[rule])))
         _print_share(share, runs[share], found)
     figures = {f"{rule} @ {share:g}": _mean_quality(pairs) for (rule, share), pairs in found.items()}
     waves = {rule: _waves(rule, found) for rule in (DEFAULT, BEST)}
@@ -66,13 +67,10 @@ def main() -> int:
     return finish("verdicts", {**figures, "waves": waves}, bars, skipped, packages=("torch", "transformers"))
 
 
-def _all_rules(run: Run) -> dict[str, list[Judged]]:
-    apart = Setting(
-        share=run.setting.share, seed=run.setting.seed, steps=COPY_STEPS, exercises=COPY_EXERCISES, at_once=True
-    )
-    alone = train(apart, exam_questions=0)
-    copies: dict[str, Copied] = {rule: copied(alone, config_of(rule)) for rule in RULES}
-    return {rule: judged(run, rule, copies[rule]) for rule in RULES}
+def _copies(share: float) -> dict[str, Copied]:
+    """The separate training of the `copy` baseline, once for a share of wrong answers."""
+    apart = train(Setting(share=share, seed=0, steps=COPY_STEPS, exercises=COPY_EXERCISES, at_once=True), None, 0)
+    return {rule: copied(apart, config_of(rule)) for rule in RULES}
 
 
 def _learned(run: Run) -> set[str]:
