@@ -181,7 +181,8 @@ def _visit(visit: Visit) -> str:
 def _verdict(row: Mapping[str, Any]) -> str:
     decision = row["decision"]
     children = ", ".join(str(child) for child in row["children"])
-    consequence = f"{', '.join(decision['actions'])}, weight {decision['weight']:g}"
+    why = f" ({decision['reason']})" if decision.get("reason") else ""
+    consequence = f"{', '.join(decision['actions'])}{why}, weight {decision['weight']:g}"
     ordered = f", ordered {children}" if children else ""
     return f"cycle {row['cycle']}, step {row['step']}: {row['verdict']} ({row['reason']}) -> {consequence}{ordered}"
 

@@ -17,7 +17,7 @@ from dsa_ray.dynamics.verdicts import error_score, judge
 from dsa_ray.records import VerdictClass
 
 COMMON = {"planted_min": 32}
-BEST = {"measure": "log_loss", "error_level": 0.5}
+BEST = {"measure": "log_loss", "error_level": 0.5, "window": 128}
 RULES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "inline": ("inline", {}),
     "probe": ("probe", {}),

@@ -105,7 +105,8 @@ def _waves(rule: str, found: dict[tuple[str, float], list[tuple[Run, list[Judged
     print(f"\nshares by wave, {rule}")
     for kind, values in shares.items():
         print(f"  {kind:<16}" + "".join(f"{value:>7.1%}" for value in values))
-    told = {kind: [round(value, 4) for value in values] for kind, values in shares.items()}
+    told: dict[str, Any] = {kind: [round(value, 4) for value in values] for kind, values in shares.items()}
+    told["widest_from_third"] = round(max(max(values[2:]) - min(values[2:]) for values in shares.values()), 4)
     return {**told, "widest": round(max(max(values) - min(values) for values in shares.values() if values), 4)}
 
 
