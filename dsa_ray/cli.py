@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsa_ray import graph_commands
+from dsa_ray import dynamics_commands, graph_commands
 from dsa_ray.config import Config, ConfigError, load
 from dsa_ray.exits import Exit
 from dsa_ray.graph_commands import EXPORTS, export_graph
@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="a subset, within minutes")
     bench.set_defaults(command=bench_command)
     graph_commands.add_to(commands)
+    dynamics_commands.add_to(commands)
     return parser
 
 

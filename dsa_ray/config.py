@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from dsa_ray.sections import BudgetConfig, ChecksConfig, LaddersConfig, Positive, Section, SeedConfig, Share
+from dsa_ray.sections import (
+    BudgetConfig,
+    ChecksConfig,
+    FrontierConfig,
+    LaddersConfig,
+    Positive,
+    Section,
+    SeedConfig,
+    Share,
+)
 
 
 class ConfigError(Exception):
@@ -217,9 +226,31 @@ class TrainConfig(Section):
         return self.ranks * self.rows_per_step
 
 
+class QuantilesConfig(Section):
+    """Shares of the last verdicts' exercises, after the regions of Dataset Cartography."""
+
+    ambiguous: Share = 0.33
+    """Those with the highest spread."""
+    erroneous: Share = 0.05
+    """Of the others: those with the highest mean; never more than `hard`."""
+    hard: Share = 0.33
+    """Of the others: the next highest means, the erroneous ones counted in."""
+    easy: Share = 0.33
+    """Of the others: the lowest means."""
+
+
 class DynamicsConfig(Section):
     visits: Positive = 3
     """E: visits of an exercise that make a verdict."""
+    measure: Literal["loss", "log_loss", "confidence"] = "loss"
+    """What means and spreads are taken of: the loss (DSA), its logarithm, which compares losses by their ratio however
+    far the student is, or exp(-loss), the confidence (Dataset Cartography)."""
+    thresholds: Literal["baselines", "quantiles"] = "baselines"
+    """What classes are told apart by: averages and planted wrong answers (DSA), or shares of the last verdicts."""
+    error_level: float = Field(default=1.0, gt=0, le=1)
+    """Where an exercise begins to look erroneous, between L_average (0) and L_b (1)."""
+    quantiles: QuantilesConfig = QuantilesConfig()
+    """With `thresholds: quantiles`."""
     visit_cap: Positive | None = None
     """No exercise is trained on more often than this; default 2E."""
     baseline: Literal["inline", "probe"] = "inline"
@@ -239,6 +270,8 @@ class DynamicsConfig(Section):
     """Sampling weight of an easy exercise."""
     variants: int = Field(default=1, ge=0)
     """New variants per hard exercise."""
+    easier: int = Field(default=0, ge=0)
+    """New exercises one difficulty down for a hard one that variants did not help: one of them, or hard once more."""
     harder: int = Field(default=0, ge=0)
     """New harder exercises of its own skills for each of two easy ones, beside the one composed of both."""
     max_difficulty: Positive = 5
@@ -291,6 +324,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
     yoda: LaddersConfig = LaddersConfig()
+    frontier: FrontierConfig = FrontierConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()
@@ -436,6 +470,17 @@ def _check_dynamics(config: Config) -> None:
         raise ValueError(
             f"dynamics.visit_cap: {config.dynamics.cap} is less than dynamics.visits {config.dynamics.visits}, "
             "so no exercise would ever get a verdict; raise visit_cap"
+        )
+    shares = config.dynamics.quantiles
+    if shares.erroneous > shares.hard:
+        raise ValueError(
+            f"dynamics.quantiles.erroneous: {shares.erroneous} is more than dynamics.quantiles.hard {shares.hard}, "
+            "which it is a part of; lower the one or raise the other"
+        )
+    if shares.hard + shares.easy > 1:
+        raise ValueError(
+            f"dynamics.quantiles.hard: {shares.hard} and dynamics.quantiles.easy {shares.easy} are more than 1 "
+            "together; lower one of them"
         )
 
 

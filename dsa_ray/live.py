@@ -50,7 +50,7 @@ class Status(TypedDict, total=False):
     """Exercises written."""
     rejected: int
     children: dict[str, int]
-    """Written children by kind: `variant`, `composed`, `harder`."""
+    """Written children by kind: `variant`, `composed`, `harder`, `easier`."""
     verdicts: dict[str, int]
     """By class: `easy_to_learn`, `ambiguous`, `hard_to_learn`, `erroneous`."""
     queues: dict[str, int]

@@ -66,7 +66,7 @@ EXERCISE_KINDS = frozenset(
 )
 REVIEW_KINDS = frozenset({Kind.ANSWER, Kind.CRITIQUE})
 """What is written about an exercise before it is trained on."""
-CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER})
+CHILD_KINDS = frozenset({Kind.VARIANT, Kind.COMPOSED, Kind.HARDER, Kind.EASIER})
 LIST_KINDS = frozenset(
     {Kind.PREREQUISITES, Kind.FIELDS, Kind.SUBFIELDS, Kind.DISCIPLINES, Kind.SUBJECTS, Kind.SESSIONS, Kind.CONCEPTS}
 )
@@ -391,7 +391,7 @@ class Decision:
     orders: tuple[Order, ...] = ()
     """What to have written."""
     reason: str = ""
-    """Why, where the verdict alone does not say it: drop_cap, waiting, ordered_before, ..."""
+    """Why, where the verdict alone does not say it: drop_cap, waiting, ordered_before, step_down, ..."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

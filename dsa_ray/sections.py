@@ -109,3 +109,17 @@ class SeedConfig(Section):
     difficulty: Annotated[int, Field(ge=1, le=5)] = 3
     limit: Positive | None = None
     """Only so many rows, from the first on."""
+
+
+class FrontierConfig(Section):
+    """When the exercises of a skill enter training, and what happens where a mastered one is forgotten."""
+
+    gate: float | None = Field(default=None, gt=0)
+    """Exercises wait until each prerequisite of their skills is passed: median loss of its last first visits at most
+    this, nats per answer token. None: they enter at once."""
+    window: Positive = 16
+    """First visits of a skill over which this median runs; before there are so many it is not passed."""
+    regress: float = Field(default=1.5, ge=1)
+    """A passed skill whose median rises above so many times the gate has regressed."""
+    replay: int = Field(default=8, ge=0)
+    """Exercises that are ordered of a skill when it has regressed."""

@@ -18,7 +18,7 @@ PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
 DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding", "ladder_intake"}
 """What the pipeline and the commands are made of."""
-WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build", "writing", "laddering"}
+WIRING = {"pipeline", "local", "cli", "graph_commands", "dynamics_commands", "graph_build", "writing", "laddering"}
 SHELLS = {"actors", "streams", "engines"}
 MAY_IMPORT = {
     "storage": set(),

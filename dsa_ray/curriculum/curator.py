@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.frontier import Change, Frontier
 from dsa_ray.curriculum.held_back import Accepted
 from dsa_ray.curriculum.leases import LeaseLedger
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
@@ -40,6 +41,7 @@ from dsa_ray.records import (
     Verdict,
     VerdictClass,
 )
+from dsa_ray.storage.quarantine import RESTORE
 
 REPLAYED, TAUGHT = "replayed", "taught"
 PLANT_EVERY = 8
@@ -80,6 +82,7 @@ class Curator:
         self.history = LossHistory(config.dynamics)
         self.judge = Judge(config.dynamics)
         self.policy = Policy(config.dynamics)
+        self.frontier = Frontier(config.frontier, self.supply.elementary)
         self.children = Children()
         self.verdicts: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
@@ -122,8 +125,11 @@ class Curator:
         self._open_training()
 
     def edit(self, name: str, row: Any) -> None:
-        """Take an edit of the graph that somebody handed in (see `Supply.edit`)."""
-        self.supply.edit(name, row)
+        """Take an edit that somebody handed in: of the graph (see `Supply.edit`), or exercises to take back."""
+        if isinstance(row, Mapping) and RESTORE in row:
+            self._pardon(self.supply.pardon(name, row, self.ledger.closed_step, self.table))
+        else:
+            self.supply.edit(name, row)
 
     @property
     def generation_over(self) -> bool:
@@ -139,7 +145,10 @@ class Curator:
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
         """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over."""
         while self.ledger.has_room:
-            rows = self.planner.plan(self.ledger.next_lease, patient=self.supply.book.unsettled > 0)
+            patient = self.supply.book.unsettled > 0
+            rows = self.planner.plan(self.ledger.next_lease, patient=patient)
+            if rows is None and self._open_frontier(patient):
+                continue
             if rows is None:
                 break
             self.ledger.add_step(rows)
@@ -172,6 +181,9 @@ class Curator:
             tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
             self.history.observe(step, ids, visits, losses, tokens)
             self.children.observed(ids.tolist(), step, self._clock())
+            seen = zip(ids.tolist(), visits.tolist(), losses.tolist(), strict=True)
+            real = ((self.table.request(each), visit, loss) for each, visit, loss in seen if each in self.table)
+            self.frontier.observe(step, real)
             ids, losses = told
         self._emit({"event": "observe", "step": step, "rank": rank, "ids": ids.tolist(), "losses": losses.tolist()})
         while (closed := self.ledger.closable()) is not None:
@@ -189,6 +201,7 @@ class Curator:
             "history": self.history.state_dict(),
             "judge": self.judge.state_dict(),
             "policy": self.policy.state_dict(),
+            "frontier": self.frontier.state_dict(),
             "children": self.children.state_dict(),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
@@ -202,7 +215,7 @@ class Curator:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
         known = list(self.table.ids())
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
-        for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "children"):
+        for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "frontier", "children"):
             part = getattr(self, name)
             restored = getattr(fresh, name).state_dict() if state is None else state[name]
             unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
@@ -220,9 +233,10 @@ class Curator:
             self.table.plant(planted, question, answer)
         self.history.mark_planted(sorted(self.table.planted))
         self._remember_children()
+        self._pardon(self.supply.pardoned)
         for exercise in (*known, *sorted(self.table.planted)):
-            if exercise not in self.sampler:
-                self.sampler.add(exercise, 1.0, front=False)
+            if exercise not in self.sampler and exercise not in self.frontier:
+                self._offer(exercise, front=False)
 
     def status(self) -> dict[str, Any]:
         """Counts and depths, for people and for the watchdog."""
@@ -242,6 +256,7 @@ class Curator:
             "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
             "unvisited": self.sampler.unvisited,
+            "held": self.frontier.held,
             "open_rows": self.ledger.open_rows,
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
@@ -316,7 +331,7 @@ class Curator:
         self._keep_replay_share()
         self.table.add(request, accepted.ref, accepted.prompt_tokens, accepted.tokens, accepted.answer_hash)
         child = request.cause is not None
-        self.sampler.add(request.id, 1.0, front=child)
+        self._offer(request.id, front=child)
         if child:
             self.children.was_written(request.kind)
         if self._trains:
@@ -344,6 +359,41 @@ class Curator:
             self._replay_share = share
             self.sampler.set_shares({REPLAYED: share, TAUGHT: 1.0 - share})
 
+    def _offer(self, exercise: int, front: bool) -> None:
+        """Have an exercise trained on from now on, or once its skills are open."""
+        if self.supply.graph is not None:
+            self.frontier.use(self.supply.graph)
+        planted = exercise not in self.table
+        if planted or self.frontier.admit(exercise, self.table.request(exercise).skills):
+            self.sampler.add(exercise, 1.0, front=front)
+
+    def _release(self) -> None:
+        for exercise in self.frontier.release():
+            self.sampler.add(exercise, 1.0, front=self.table.request(exercise).cause is not None)
+
+    def _open_frontier(self, patient: bool) -> bool:
+        """Training does not wait for a gate: with nothing else to train on, the next skill is opened."""
+        idle = self.planner.textbooks_known and not self.planner.done and (self.sampler.eligible == 0 or not patient)
+        change = self.frontier.open_next() if idle else None
+        if change is None:
+            return False
+        self._tell(change, self.ledger.closed_step)
+        self._release()
+        return True
+
+    def _pardon(self, exercises: Iterable[int]) -> None:
+        for exercise in sorted(exercises):
+            self.dropped -= self.policy.pardon(exercise)
+            if exercise in self.sampler:
+                self.sampler.restore(exercise)
+
+    def _tell(self, change: Change, step: int) -> None:
+        """Note what happened to a skill; one that was forgotten gets exercises."""
+        replay = self._config.frontier.replay if change.what == "regressed" else 0
+        ordered = self.supply.order_practice(change.skill, replay)
+        told = {"skill": change.skill, "what": change.what, "step": step, "ordered": ordered}
+        self._emit({"event": "frontier", **told})
+
     def _plant(self, question: int) -> None:
         """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""
         dynamics = self._config.dynamics
@@ -367,7 +417,7 @@ class Curator:
             return
         per_step = train.rows_in_step * train.row_tokens / self.table.mean_tokens
         wanted = per_step * (LEAD_STEPS + 2 * train.slots / train.rows_per_step)
-        coming = self.sampler.visits_due(visits) + visits * supply.book.unsettled
+        coming = self.sampler.visits_due(visits) + visits * (supply.book.unsettled + self.frontier.held)
         while coming < wanted and (ordered := supply.order_round()):
             coming += visits * ordered
 
@@ -375,6 +425,10 @@ class Curator:
         self.history.close_step(step)
         for verdict in self.judge.verdicts(self.history.completed(), self.history.is_planted):
             self._carry_out(verdict)
+        if changes := self.frontier.close(step):
+            for change in changes:
+                self._tell(change, step)
+            self._release()
 
     def _carry_out(self, verdict: Verdict) -> None:
         request = self.table.request(verdict.exercise)
@@ -396,7 +450,8 @@ class Curator:
         else:
             self.sampler.set_weight(verdict.exercise, decision.weight)
         children = self._order_children(decision, verdict)
-        self._emit({"event": "verdict", **asdict(verdict), "decision": asdict(decision), "children": children})
+        told = {"decision": asdict(decision), "children": children, "exercises": len(self.table)}
+        self._emit({"event": "verdict", **asdict(verdict), **told})
 
     def _order_children(self, decision: Decision, verdict: Verdict) -> list[int]:
         children = []

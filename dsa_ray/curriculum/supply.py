@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,11 +37,16 @@ from dsa_ray.skills.edits import Edit, with_edit
 from dsa_ray.skills.graph import GraphError, briefs
 from dsa_ray.skills.names import normalise
 from dsa_ray.skills.start import Start, construction
+from dsa_ray.storage.quarantine import RESTORE
 from dsa_ray.storage.texts import request_from_row
 
 Row = Mapping[str, Any]
 """What is known of a written item in numbers: `storage.texts.numbers`."""
 Emit = Callable[[dict[str, Any]], None]
+
+
+_EXTRA = 1_000
+"""Number of an exercise within its round that no round reaches: practice beside the rounds is drawn otherwise."""
 
 
 class GraphTooSmall(Exception):
@@ -82,11 +87,14 @@ class Supply:
         self._asked: Counter[tuple[Kind, str]] = Counter()
         self._edits: dict[str, Any] = {}
         self._edits_taken: set[str] = set()
+        self.pardoned: set[int] = set()
+        """Exercises that somebody took back after they were dropped."""
         self._lessons: Lessons | None = None
         self._briefs: dict[str, SkillBrief] = {}
         self._refs: dict[int, TextRef] = {}
         self._exercises_ordered = 0
         self._round = 0
+        self._practised: Counter[str] = Counter()
         self._opened = False
         self._children: list[ExerciseRequest] = []
         self.released: list[Accepted] = []
@@ -161,6 +169,18 @@ class Supply:
             self._edits[name] = row
             if self.graph is not None:
                 self._carry_out(name)
+
+    def pardon(self, name: str, row: Mapping[str, Any], step: int, known: Container[int]) -> list[int]:
+        """Take an edit that takes exercises back. Idempotent by name. Returns those that are known."""
+        if name in self._edits:
+            return []
+        self._edits[name] = row
+        self._edits_taken.add(name)
+        asked = row[RESTORE] if isinstance(row[RESTORE], list) else []
+        exercises = sorted({each for each in asked if isinstance(each, int) and each in known})
+        self.pardoned.update(exercises)
+        self._emit({"event": RESTORE, "name": name, "row": dict(row), "exercises": exercises, "step": step})
+        return exercises
 
     def reserve_ids(self, highest: int) -> None:
         """Ids up to this one have been used before."""
@@ -237,6 +257,12 @@ class Supply:
         self._round += 1
         return ordered
 
+    def order_practice(self, skill: str, count: int) -> int:
+        """So many more exercises of one skill, as the coming rounds would bring. Returns how many were ordered."""
+        first = self._round + self._practised[skill]
+        self._practised[skill] += count
+        return sum(self._order_exercise(skill, first + nth, _EXTRA) for nth in range(count))
+
     def restore(self, events: Iterable[Mapping[str, Any]], written: Iterable[tuple[int, Row]]) -> list[Accepted]:
         """Rebuild from a run's journal: events, and (segment, row) pairs of written items.
 
@@ -263,7 +289,7 @@ class Supply:
         self._exercises_ordered = sum(map(trainable, ordered))
         practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
         opening = Counter(skill for skill in practised if skill not in self.elementary)
-        self._round = max(opening.values(), default=0)
+        self._round = max((opening - self._practised).values(), default=0)
         self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
         return exercises
 
@@ -282,6 +308,12 @@ class Supply:
             elif event["event"] == "edit":
                 self._edits[event["name"]] = event["row"]
                 self._edits_taken.add(event["name"])
+            elif event["event"] == RESTORE:
+                self._edits[event["name"]] = event["row"]
+                self._edits_taken.add(event["name"])
+                self.pardoned.update(event["exercises"])
+            elif event["event"] == "frontier":
+                self._practised[event["skill"]] += event["ordered"]
             elif event["event"] == "first_phase":
                 self.first_books = tuple(event["books"])
             elif event["event"] == "review":

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsa_ray.config import DynamicsConfig
+from dsa_ray.config import DynamicsConfig, QuantilesConfig
 from dsa_ray.dynamics.columns import Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """The baselines at one step. All losses are cohort residuals in nats; NaN where nothing is known."""
+    """The baselines at one step. All losses are cohort residuals in nats; NaN where nothing is known.
+
+    With `thresholds: quantiles` the last four are what classes are told apart by; else they are NaN.
+    """
 
     average_loss: float
     """L_average: mean of the cycle means of real exercises."""
@@ -30,6 +33,14 @@ class Levels:
     """sigma_b: mean of their spreads."""
     planted_cycles: int = 0
     """Planted cycles that L_b rests on."""
+    highest_spread: float = math.nan
+    """The quantile of the spreads above which `quantiles.ambiguous` of the real cycles lie."""
+    erroneous_from: float = math.nan
+    """The quantile of the means at which `quantiles.erroneous` begins; as the next two, of cycles of less spread."""
+    hard_from: float = math.nan
+    """The same for `quantiles.hard`."""
+    easy_below: float = math.nan
+    """The quantile of the means below which `quantiles.easy` of them lie."""
 
 
 class Baselines:
@@ -45,6 +56,7 @@ class Baselines:
 
     def __init__(self, config: DynamicsConfig) -> None:
         self._window = config.window
+        self._shares = config.quantiles if config.thresholds == "quantiles" else None
         self._planted_window = planted_window(config)
         self._real = Columns(step="i4", mean="f8", spread="f8")
         self._planted = Columns(step="i4", mean="f8", spread="f8")
@@ -76,6 +88,7 @@ class Baselines:
             planted_loss=_mean(wrong),
             planted_spread=_mean(wrong_spreads),
             planted_cycles=len(wrong),
+            **(_quantiles(means, spreads, self._shares) if self._shares and means.size else {}),
         )
 
     def void_after(self, step: int) -> None:
@@ -94,6 +107,15 @@ class Baselines:
 def planted_window(config: DynamicsConfig) -> int:
     """Planted cycles over which L_b runs: `planted_min`, or the planted share of the window where that is more."""
     return max(2, config.planted_min, math.ceil(config.planted_share * config.window))
+
+
+def _quantiles(means: np.ndarray, spreads: np.ndarray, shares: QuantilesConfig) -> dict[str, float]:
+    """The thresholds by shares: first the spread decides, then the mean among those of less spread."""
+    highest = float(np.quantile(spreads, 1 - shares.ambiguous))
+    steady = means[spreads <= highest]
+    places = (1 - shares.erroneous, 1 - shares.hard, shares.easy)
+    erroneous, hard, easy = np.quantile(steady, places).tolist()
+    return {"highest_spread": highest, "erroneous_from": erroneous, "hard_from": hard, "easy_below": easy}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -20,7 +20,12 @@ from dsa_ray.records import (
 )
 
 _CLASS_CODES = {VerdictClass.HARD: 1, VerdictClass.EASY: 2}
-_CLASS_OF_CAUSE = {Kind.VARIANT: VerdictClass.HARD, Kind.COMPOSED: VerdictClass.EASY, Kind.HARDER: VerdictClass.EASY}
+_CLASS_OF_CAUSE = {
+    Kind.VARIANT: VerdictClass.HARD,
+    Kind.EASIER: VerdictClass.HARD,
+    Kind.COMPOSED: VerdictClass.EASY,
+    Kind.HARDER: VerdictClass.EASY,
+}
 _MOST_SKILLS = 3
 
 
@@ -43,8 +48,10 @@ class Policy:
     """The consequences of verdicts, after DSA's figure: filter out, augment, compose and down-weight.
 
     - erroneous: dropped, unless `drop_cap` is reached. In a stream the cap takes them as they come, not the highest
-      mean first. What is dropped stays dropped.
-    - hard: `variants` new exercises of the same skills and difficulty.
+      mean first. What is dropped stays dropped,
+      until somebody takes it back (`pardon`); then it is not dropped again.
+    - hard: `variants` new exercises of the same skills and difficulty. With `easier`, where these did not help (it is
+      a variant itself, or hard in a second cycle), so many of the same skills one difficulty down instead.
     - easy: `easy_weight`, and composed with the longest-waiting easy one of different skills; with that, each of the
       two gets `harder` harder ones of its own skills. If only one of the very same skills waits, a harder one of its
       own is ordered instead; else it waits for a partner.
@@ -55,15 +62,17 @@ class Policy:
 
     Variants and harder ones, weights and pairing are ours; the actions are the paper's.
 
-    An exercise orders children once per class, and once per (exercise, cycle): a verdict that is derived again after
-    `void_after` orders nothing that was ordered already.
+    An exercise orders children once per class (easier ones once more), and once per (exercise, cycle): a verdict that
+    is derived again after `void_after` orders nothing that was ordered already.
     """
 
     def __init__(self, config: DynamicsConfig) -> None:
         self._config = config
         self._ordered_cycles: set[tuple[int, int]] = set()
         self._ordered_classes: set[tuple[int, VerdictClass]] = set()
+        self._stepped_down: set[int] = set()
         self._dropped: dict[int, int] = {}  # exercise -> step of the verdict
+        self._pardoned: set[int] = set()
         self._waiting = WaitingRoom()
 
     @property
@@ -100,9 +109,15 @@ class Policy:
         """
         ordered_class = _CLASS_OF_CAUSE[kind]
         self._mark_ordered(cause, ordered_class)
+        self._stepped_down.update(parents if kind is Kind.EASIER else ())
         for parent in parents:
             self._ordered_classes.add((parent, ordered_class))
             self._waiting.remove(parent)
+
+    def pardon(self, exercise: int) -> bool:
+        """Somebody looked at an exercise and takes it back. Whether it had been dropped; loading a state forgets it."""
+        self._pardoned.add(exercise)
+        return self._dropped.pop(exercise, None) is not None
 
     def void_after(self, step: int) -> None:
         """Forget who was dropped or began to wait by a verdict of a later step. What was ordered stays ordered."""
@@ -115,6 +130,7 @@ class Policy:
         return {
             "ordered_cycles": np.array(sorted(self._ordered_cycles), "i8").reshape(-1, 2),
             "ordered_classes": np.array(classes, "i8").reshape(-1, 2),
+            "stepped_down": np.array(sorted(self._stepped_down), "i8"),
             "dropped": np.array(list(self._dropped.items()), "i8").reshape(-1, 2),
             **self._waiting.state_dict(),
         }
@@ -124,10 +140,14 @@ class Policy:
         class_of = {code: verdict for verdict, code in _CLASS_CODES.items()}
         self._ordered_cycles = {(exercise, cycle) for exercise, cycle in state["ordered_cycles"].tolist()}
         self._ordered_classes = {(exercise, class_of[code]) for exercise, code in state["ordered_classes"].tolist()}
+        self._stepped_down = set(state["stepped_down"].tolist())
+        self._pardoned = set()
         self._dropped = dict(state["dropped"].tolist())
         self._waiting.load_state_dict(state)
 
     def _erroneous(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        if verdict.exercise in self._pardoned:
+            return _decision(verdict, (Action.KEEP,), 1.0, reason="restored")
         if facts.dropped_share > self._config.drop_cap:
             reason = f"drop_cap: {facts.dropped_share:.4f} dropped would be more than {self._config.drop_cap}"
             return _decision(verdict, (Action.KEEP,), 1.0, reason=reason)
@@ -135,6 +155,8 @@ class Policy:
         return _decision(verdict, (Action.DROP,), 0.0)
 
     def _hard(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        if self._may_step_down(verdict, facts):
+            return self._easier(verdict, facts)
         if self._has_ordered(verdict):
             return _decision(verdict, (Action.KEEP,), 1.0, reason="ordered_before")
         if not self._config.variants:
@@ -142,6 +164,24 @@ class Policy:
         self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.HARD)
         order = Order(kind=Kind.VARIANT, skills=facts.skills, difficulty=facts.difficulty, parents=(verdict.exercise,))
         return replace(_decision(verdict, (Action.AUGMENT,), 1.0), orders=(order,) * self._config.variants)
+
+    def _may_step_down(self, verdict: Verdict, facts: ExerciseFacts) -> bool:
+        tried = facts.kind is Kind.VARIANT or (verdict.exercise, VerdictClass.HARD) in self._ordered_classes
+        return (
+            tried
+            and self._config.easier > 0
+            and facts.difficulty > 1
+            and verdict.exercise not in self._stepped_down
+            and (verdict.exercise, verdict.cycle) not in self._ordered_cycles
+        )
+
+    def _easier(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.HARD)
+        self._stepped_down.add(verdict.exercise)
+        easier = facts.difficulty - 1
+        order = Order(kind=Kind.EASIER, skills=facts.skills, difficulty=easier, parents=(verdict.exercise,))
+        decision = _decision(verdict, (Action.AUGMENT,), 1.0, reason="step_down")
+        return replace(decision, orders=(order,) * self._config.easier)
 
     def _easy(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
         lighter = _decision(verdict, (Action.DOWN_WEIGHT,), self._config.easy_weight)

@@ -13,7 +13,7 @@ per visit: 32 % ambiguous in the first of eight waves, 40 to 51 % later), far le
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.columns import Columns
 
 _NONE = -1
+_FLOOR = 0.01
+"""Nats: differences between losses far below it do not count."""
 _Pending = dict[tuple[int, int], tuple[float, int]]
 """(exercise, visit) -> (loss, tokens)."""
 
@@ -33,7 +35,7 @@ class CompletedCycle(NamedTuple):
     cycle: int
     """0-based: visits cycle*E+1 .. (cycle+1)*E."""
     mean: float
-    """Mean of the E residuals, nats."""
+    """Mean of the E residuals of what `dynamics.measure` says: nats, or their logarithm, or 1 - exp(-loss)."""
     spread: float
     """Their population standard deviation."""
     step: int
@@ -65,6 +67,7 @@ class LossHistory:
     def __init__(self, config: DynamicsConfig) -> None:
         self._visits_per_cycle = config.visits
         self._cohort_steps = config.cohort_steps
+        self._measured = MEASURES[config.measure]
         self.closed = 0
         """The newest closed step."""
         self._reset()
@@ -237,6 +240,7 @@ class LossHistory:
         first = len(self._rows)
         slots = self._slots_for([exercise for exercise, _ in keys])
         losses = np.array([pending[key][0] for key in keys])
+        measured = self._measured(losses)
         rows = np.arange(first, first + len(keys))
         same_as_before = np.concatenate(([False], slots[1:] == slots[:-1]))
         older = np.where(same_as_before, rows - 1, self._slots["newest"][slots])
@@ -247,7 +251,7 @@ class LossHistory:
             visit=np.array([visit for _, visit in keys]),
             loss=losses,
             tokens=np.array([pending[key][1] for key in keys]),
-            residual=losses - self._cohort_mean(step, losses[~self._slots["planted"][slots]]),
+            residual=measured - self._cohort_mean(step, measured[~self._slots["planted"][slots]]),
             older=older,
         )
         return first
@@ -285,6 +289,28 @@ class LossHistory:
         columns = (exercises, cycle_of[done], residuals[done].mean(axis=1), residuals[done].std(axis=1))
         rows = zip(*(column.tolist() for column in columns), strict=True)
         self._completed += [CompletedCycle(*row, self.closed) for row in rows]
+
+
+def _unchanged(losses: np.ndarray) -> np.ndarray:
+    return losses
+
+
+def _logarithm(losses: np.ndarray) -> np.ndarray:
+    """Floored, or what is known by heart would have no bound below."""
+    return np.log(losses + _FLOOR)
+
+
+def _doubt(losses: np.ndarray) -> np.ndarray:
+    """1 - exp(-loss): one minus the confidence in an answer's tokens (their geometric mean), so that high is hard."""
+    return -np.expm1(-losses)
+
+
+MEASURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "loss": _unchanged,
+    "log_loss": _logarithm,
+    "confidence": _doubt,
+}
+"""`dynamics.measure`: from losses, nats, to what residuals are taken of."""
 
 
 def _check_row(row: tuple[int, int], value: tuple[float, int]) -> None:

@@ -24,6 +24,7 @@ much harder than the rest can pass for errors, and the guards and `drop_cap` onl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
@@ -32,6 +33,7 @@ import numpy as np
 from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Baselines, Levels, planted_window
 from dsa_ray.dynamics.history import CompletedCycle
+from dsa_ray.dynamics.quantiles import by_quantiles
 from dsa_ray.records import Verdict, VerdictClass
 
 _PLANTED_NEEDED = 16
@@ -42,19 +44,45 @@ def judge(mean: float, spread: float, baselines: Levels, config: DynamicsConfig)
     """Class of a cycle with this mean and spread of residuals, and the reason with its numbers.
 
     The reason begins with a code: `burn_in`, `erroneous`, `easy`, `hard` or `ambiguous`. Where the error test was not
-    made, it ends in the code of the guard that held it back (see `error_test_guard`).
+    made, it ends in the code of the guard that held it back (see `error_test_guard`). With `thresholds: quantiles` the
+    class is that of `quantiles.by_quantiles`.
     """
     needed = max(1, config.burn_in_verdicts)
     if baselines.cycles < needed:
         return VerdictClass.AMBIGUOUS, f"burn_in: {baselines.cycles} of {needed} cycles"
+    if config.thresholds == "quantiles":
+        return by_quantiles(mean, spread, baselines)
     guard = error_test_guard(baselines, config)
-    if not guard and mean >= baselines.planted_loss and spread <= baselines.planted_spread:
+    level = error_threshold(baselines, config)
+    if not guard and mean >= level and spread <= baselines.planted_spread:
+        named = "L_b" if config.error_level == 1 else f"{config.error_level:g} of L_b {baselines.planted_loss:.4f}:"
         return VerdictClass.ERRONEOUS, (
-            f"erroneous: mean {mean:.4f} >= L_b {baselines.planted_loss:.4f}, "
+            f"erroneous: mean {mean:.4f} >= {named} {level:.4f}, "
             f"spread {spread:.4f} <= sigma_b {baselines.planted_spread:.4f}"
         )
     verdict, reason = _by_averages(mean, spread, baselines)
     return verdict, f"{reason}; no error test: {guard}" if guard else reason
+
+
+def error_threshold(baselines: Levels, config: DynamicsConfig) -> float:
+    """The mean from which a cycle may be erroneous: L_b, or `error_level` of the way to it; NaN where there is none."""
+    if config.thresholds == "quantiles":
+        return baselines.erroneous_from
+    if config.error_level == 1:
+        return baselines.planted_loss
+    return baselines.average_loss + config.error_level * (baselines.planted_loss - baselines.average_loss)
+
+
+def error_score(mean: float, baselines: Levels, config: DynamicsConfig) -> float:
+    """How erroneous a cycle looks: its mean's signed distance from the threshold, in standard deviations of real means.
+
+    Where no threshold is known it is the distance from L_average, and 0 where that is not known either. Ranking by it
+    is what AUROC measures (`jobs/bench/verdicts.py`); spread and guards take no part. Ours.
+    """
+    level = error_threshold(baselines, config)
+    level = baselines.average_loss if math.isnan(level) else level
+    score = (mean - level) / baselines.deviation if baselines.deviation > 0 else 0.0
+    return score if math.isfinite(score) else 0.0
 
 
 def error_test_guard(baselines: Levels, config: DynamicsConfig) -> str:

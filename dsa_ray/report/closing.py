@@ -66,7 +66,8 @@ def _children(summary: Summary) -> str:
     children = [(kind, getattr(summary.children, kind)) for kind in CHILD_KINDS]
     if not any(child.written for _, child in children):
         return "none"
-    parts = (f"{kind} {child.trained:,}/{child.written:,}" for kind, child in children)
+    shown = ((kind, child) for kind, child in children if child.written or kind != "easier")
+    parts = (f"{kind} {child.trained:,}/{child.written:,}" for kind, child in shown)
     return f"{', '.join(parts)} (trained/written)"
 
 

@@ -50,6 +50,8 @@ class Trace:
     """For a planted wrong answer: whose question, whose answer."""
     visits: list[Visit] = field(default_factory=list)
     verdicts: list[Mapping[str, Any]] = field(default_factory=list)
+    restored: list[int] = field(default_factory=list)
+    """Steps after which somebody took it back."""
 
 
 def trace(journal: str, exercise: int) -> Trace:
@@ -101,6 +103,8 @@ def _take(found: Trace, row: Mapping[str, Any], visit_numbers: dict[int, int]) -
         found.verdicts = [verdict for verdict in found.verdicts if verdict["step"] <= row["step"]]
     elif event == "verdict" and row["exercise"] == found.id:
         found.verdicts.append(row)
+    elif event == "restore" and found.id in row["exercises"]:
+        found.restored.append(row["step"])
     elif event == "reject" and row["id"] == found.id:
         found.rejections.append(row)
     elif event == "plant" and row["id"] == found.id:
@@ -139,6 +143,7 @@ def render(found: Trace) -> str:
     lines += _many("rejected", [f"{row['reason']}{' (final)' if row['final'] else ''}" for row in found.rejections])
     lines += _many("visits", [_visit(visit) for visit in found.visits])
     lines += _many("verdicts", [_verdict(row) for row in found.verdicts])
+    lines += _many("restored", [f"by hand, after step {step}" for step in found.restored])
     lines += _many("children", [f"{row['id']}  {_title(row)}" for row in found.children])
     return "\n".join(printable(line) for line in lines + _text_lines(found.written))
 
@@ -176,7 +181,8 @@ def _visit(visit: Visit) -> str:
 def _verdict(row: Mapping[str, Any]) -> str:
     decision = row["decision"]
     children = ", ".join(str(child) for child in row["children"])
-    consequence = f"{', '.join(decision['actions'])}, weight {decision['weight']:g}"
+    why = f" ({decision['reason']})" if decision.get("reason") else ""
+    consequence = f"{', '.join(decision['actions'])}{why}, weight {decision['weight']:g}"
     ordered = f", ordered {children}" if children else ""
     return f"cycle {row['cycle']}, step {row['step']}: {row['verdict']} ({row['reason']}) -> {consequence}{ordered}"
 

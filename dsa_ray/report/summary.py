@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 FILE = "summary.json"
-CHILD_KINDS = ("variant", "composed", "harder")
+CHILD_KINDS = ("variant", "composed", "harder", "easier")
 
 
 class SummaryError(Exception):
@@ -89,6 +89,7 @@ class Children(Part):
     variant: Child = Child()
     composed: Child = Child()
     harder: Child = Child()
+    easier: Child = Child()
 
 
 class Visits(Part):

@@ -262,3 +262,34 @@ def test_no_exercise_and_cycle_orders_twice_and_no_easy_one_is_a_parent_twice(ve
         easy_parents += [p for order in decision.orders if order.kind is not Kind.VARIANT for p in order.parents]
     assert len(causes) == len(set(causes))
     assert len(easy_parents) == len(set(easy_parents))
+
+
+def easier_than(exercise: int, skills: str, difficulty: int) -> Order:
+    return Order(kind=Kind.EASIER, skills=tuple(skills), difficulty=difficulty, parents=(exercise,))
+
+
+def test_a_variant_that_is_hard_itself_orders_an_easier_one_instead_of_another_variant():
+    decision = decide(policy(easier=1), 7, HARD, "ab", kind=Kind.VARIANT, difficulty=3)
+    assert (decision.actions, decision.orders) == ((Action.AUGMENT,), (easier_than(7, "ab", 2),))
+    assert decision.reason == "step_down"
+
+
+def test_one_that_is_hard_again_after_its_variants_steps_down_once():
+    deciding = policy(easier=2)
+    assert decide(deciding, 7, HARD).orders[0].kind is Kind.VARIANT
+    assert decide(deciding, 7, HARD, cycle=1).orders == (easier_than(7, "a", 1),) * 2
+    assert decide(deciding, 7, HARD, cycle=2).reason == "ordered_before"
+
+
+def test_there_is_nothing_easier_than_the_lowest_difficulty_and_nothing_without_leave():
+    assert decide(policy(easier=1), 7, HARD, kind=Kind.VARIANT, difficulty=1).orders[0].kind is Kind.VARIANT
+    assert decide(policy(), 7, HARD, kind=Kind.VARIANT).orders[0].kind is Kind.VARIANT
+
+
+def test_a_step_down_is_remembered_in_state_and_from_the_journal():
+    deciding, restored, told = policy(easier=1), policy(easier=1), policy(easier=1)
+    decide(deciding, 7, HARD, kind=Kind.VARIANT)
+    restored.load_state_dict(deciding.state_dict())
+    told.remember((7, 0), Kind.EASIER, (7,))
+    for by in (restored, told):
+        assert decide(by, 7, HARD, kind=Kind.VARIANT, cycle=1).reason == "ordered_before"

@@ -313,3 +313,21 @@ def test_growing_beyond_the_first_capacity_loses_nothing():
     assert len(losses.completed()) == 4000
     assert losses.losses_of(101) == [(1, 1, 1.0, 1 - 49.5)]
     assert losses.losses_of(4099)[0].loss == 99.0
+
+
+def test_logarithms_compare_losses_by_their_ratio_however_low_they_are():
+    history = LossHistory(DynamicsConfig(measure="log_loss", visits=1))
+    history.observe(1, [1, 2], [1, 1], [1.0, 4.0], [5, 5])
+    history.close_step(1)
+    history.observe(100, [3, 4], [1, 1], [0.1, 0.4], [5, 5])
+    history.close_step(100)
+    means = [cycle.mean for cycle in history.completed()]
+    assert means[1] == pytest.approx(0.5 * np.log(4), abs=0.01)
+    assert means[3] == pytest.approx(means[1], abs=0.05)  # the floor takes a little of it away
+
+
+def test_a_loss_of_nothing_has_a_finite_logarithm():
+    history = LossHistory(DynamicsConfig(measure="log_loss", visits=1))
+    history.observe(1, [1, 2], [1, 1], [0.0, 1.0], [5, 5])
+    history.close_step(1)
+    assert all(np.isfinite(cycle.mean) for cycle in history.completed())

@@ -5,7 +5,7 @@ import pytest
 from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Levels
 from dsa_ray.dynamics.history import CompletedCycle
-from dsa_ray.dynamics.verdicts import Judge, error_test_guard, judge
+from dsa_ray.dynamics.verdicts import Judge, error_score, error_test_guard, judge
 from dsa_ray.records import VerdictClass
 
 CONFIG = DynamicsConfig()
@@ -116,3 +116,25 @@ def test_a_judge_continues_from_its_state_and_forgets_voided_steps():
     copy.load_state_dict(jury.state_dict())
     again = [cycle(4, 0.2, 0.05, step=2)]
     assert jury.verdicts(again, lambda _: False) == copy.verdicts(again, lambda _: False)
+
+
+def test_the_error_level_lies_between_the_average_and_the_planted():
+    halfway = DynamicsConfig(error_level=0.5)
+    assert judge(0.5, 0.1, LEVELS, halfway)[0] is VerdictClass.ERRONEOUS
+    assert judge(0.49, 0.1, LEVELS, halfway)[0] is VerdictClass.HARD
+    assert judge(0.5, 0.26, LEVELS, halfway)[0] is not VerdictClass.ERRONEOUS
+    assert judge(0.5, 0.1, LEVELS, halfway)[1].startswith("erroneous: mean 0.5000 >= 0.5 of L_b 1.0000: 0.5000")
+
+
+def test_the_guards_hold_at_any_error_level():
+    close = replace(LEVELS, planted_loss=0.3)
+    assert judge(0.2, 0.1, close, DynamicsConfig(error_level=0.5))[0] is VerdictClass.HARD
+
+
+def test_the_score_is_the_distance_from_the_threshold_in_deviations():
+    assert error_score(1.6, LEVELS, CONFIG) == pytest.approx(2.0)
+    assert error_score(0.8, LEVELS, DynamicsConfig(error_level=0.5)) == pytest.approx(1.0)
+    unknown = replace(LEVELS, planted_loss=float("nan"))
+    assert error_score(0.3, unknown, CONFIG) == pytest.approx(1.0)
+    nothing = Levels(average_loss=float("nan"), average_spread=float("nan"), deviation=float("nan"), cycles=0)
+    assert error_score(0.3, nothing, CONFIG) == 0.0

@@ -1,0 +1,123 @@
+"""A run of one process and of the curator alone, replayed from its journal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsa_ray import cli, dynamics_commands
+from dsa_ray.config import ConfigError
+from dsa_ray.dynamics.replay import Outcome, replay
+from dsa_ray.records import VerdictClass
+from dsa_ray.skills.names import normalise
+from dsa_ray.storage.journal import SegmentWriter, iter_segments
+from dsa_ray.storage.run_folder import RunFolder
+from tests.test_local import run, small
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Erroneous, hard and easy verdicts, drops that reach their cap, children."""
+    keys = {"planted_min": 4, "burn_in_verdicts": 4, "window": 32, "cohort_steps": 4}
+    return run(small(tmp_path_factory.mktemp("replay"), dynamics=keys | {"measure": "log_loss"}))[0]
+
+
+def replayed(folder: RunFolder, **values: Any) -> Outcome:
+    config = folder.config
+    dynamics = config.dynamics.model_copy(update=values) if values else None
+    return replay(folder.journal, config, frozenset(map(normalise, config.graph.elementary)), dynamics)
+
+
+def events(folder: RunFolder) -> list[dict[str, Any]]:
+    return [row for _, rows in iter_segments(folder.journal, "events") for row in rows]
+
+
+def copy_of(folder: RunFolder, target: Path, rows: list[dict[str, Any]]) -> RunFolder:
+    """The same run with other events."""
+    for name in ("journal", "checkpoints", "student"):
+        (target / name).mkdir(parents=True)
+    for name in ("config.json", "journal/format.json"):
+        (target / name).write_bytes((Path(folder.path) / name).read_bytes())
+    for place in Path(folder.journal).glob("written-*"):
+        (target / "journal" / place.name).write_bytes(place.read_bytes())
+    SegmentWriter(str(target / "journal"), "events").write(rows)
+    return RunFolder.open(str(target))
+
+
+def test_every_verdict_and_decision_comes_out_again(finished: RunFolder):
+    outcome = replayed(finished)
+    assert outcome.different() == []
+    assert len(outcome.derived) == sum(row["event"] == "verdict" for row in events(finished)) > 20
+    assert any(row["decision"]["orders"] for row in outcome.derived.values())
+
+
+@pytest.mark.parametrize("field", ["mean_loss", "verdict", "decision"])
+def test_a_verdict_that_was_tampered_with_is_found(finished: RunFolder, tmp_path: Path, field: str):
+    rows = events(finished)
+    tampered = [row for row in rows if row["event"] == "verdict"][7]
+    others = {"mean_loss": tampered["mean_loss"] + 1e-15, "verdict": "erroneous", "decision": {}}
+    tampered[field] = others[field] if others[field] != tampered[field] else "ambiguous"
+    different = replayed(copy_of(finished, tmp_path / "run", rows)).different()
+    assert [key[1:] for key in different] == [(tampered["exercise"], tampered["cycle"])]
+
+
+def test_a_restart_goes_back_to_its_checkpoint_and_counts_nothing_twice(finished: RunFolder, tmp_path: Path):
+    rows = events(finished)
+    verdicts = [row["step"] for row in rows if row["event"] == "verdict"]
+    back, end = sorted(set(verdicts))[3], sorted(set(verdicts))[8]
+    first = next(row for row in rows if row["event"] == "observe" and row["step"] > end)
+    attempt = {"event": "attempt", "attempt": 2, "step": back}
+    again = [row for row in rows[: rows.index(first)] if row.get("step", 0) > back and row["event"] == "observe"]
+    leases = [row for row in rows[: rows.index(first)] if row["event"] == "lease" and row["rows"][0]["step"] > back]
+    outcome = replayed(copy_of(finished, tmp_path / "run", [*rows[: rows.index(first)], attempt, *leases, *again]))
+    lost = {key[1:] for key in outcome.recorded if outcome.recorded[key]["step"] > back}
+    assert {key[1:] for key in outcome.derived if key[0] == 2} == lost != set()
+    assert outcome.standing(outcome.derived).keys() == {key[1:] for key in outcome.recorded}
+    ordered = [row for key, row in outcome.derived.items() if key[0] == 2 and row["decision"]["orders"]]
+    assert ordered == []  # what the first attempt ordered is remembered
+
+
+def test_another_policy_judges_the_same_losses_otherwise(finished: RunFolder):
+    outcome = replayed(finished, burn_in_verdicts=10**6)
+    assert {row["verdict"] for row in outcome.derived.values()} == {VerdictClass.AMBIGUOUS.value}
+    assert outcome.derived.keys() == outcome.recorded.keys()
+    assert len(replayed(finished, visits=2).derived) > len(outcome.derived)
+
+
+def test_the_command_tells_by_its_exit_code(finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["replay", finished.path]) == 0
+    assert "bit for bit" in capsys.readouterr().out
+    rows = events(finished)
+    next(row for row in rows if row["event"] == "verdict")["reason"] = "easy: because"
+    changed = copy_of(finished, tmp_path / "run", rows)
+    assert cli.main(["replay", changed.path]) == 1
+    assert "easy: because" in capsys.readouterr().out
+
+
+def test_the_command_tabulates_another_policy(finished: RunFolder, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["replay", finished.path, "dynamics.easy_weight=0.25", "dynamics.variants=0"]) == 0
+    out = capsys.readouterr().out
+    assert "down_weight" in out
+    assert "decisions differ" in out
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("train.steps=3", "dynamics only"),
+        ("dynamics.baseline=probe", "cannot change"),
+        ("dynamics.no=1", "unknown key"),
+    ],
+)
+def test_keys_that_a_replay_cannot_honour_are_refused(finished: RunFolder, override: str, told: str):
+    with pytest.raises(ConfigError, match=told):
+        dynamics_commands.replay_run(finished.path, [override])
+
+
+def test_a_journal_of_an_older_version_is_refused_in_one_line(finished: RunFolder, tmp_path: Path):
+    rows = [{key: value for key, value in row.items() if key != "exercises"} for row in events(finished)]
+    with pytest.raises(ConfigError, match="older version"):
+        dynamics_commands.replay_run(copy_of(finished, tmp_path / "run", json.loads(json.dumps(rows))).path, [])
