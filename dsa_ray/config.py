@@ -248,6 +248,40 @@ class DynamicsConfig(Section):
         return self.visit_cap if self.visit_cap is not None else 2 * self.visits
 
 
+class CurriculumConfig(Section):
+    """Which skill is practised next (Skill-It, arXiv 2307.14430), and the baselines it is compared with."""
+
+    sampler: Literal[
+        "dynamics",
+        "random",
+        "stratified",
+        "curriculum",
+        "anti_curriculum",
+        "skill_curriculum",
+        "skill_anti_curriculum",
+        "skill_it",
+    ] = "dynamics"
+    """`dynamics`: by the exercises' weights alone; all others choose the skill first and then go by these weights."""
+    setting: Literal["pretraining", "finetuning", "out_of_domain"] = "pretraining"
+    """Which skills the mixture looks at: all that are trained, some of them, or others (see `targets`)."""
+    targets: tuple[str, ...] = ()
+    """With `finetuning` and `out_of_domain`: the names of these skills; out of domain they are never trained on."""
+    eta: float = Field(default=0.5, gt=0)
+    """Step size of the mixture's update."""
+    rounds: Positive = 6
+    """The mixture changes so often over the exercise steps; 1 keeps the first one."""
+    window: Positive = 3
+    """Rounds (`form: paper`) or evaluations (`form: code`) that an update looks back on."""
+    form: Literal["paper", "code"] = "paper"
+    """As the paper has the update, or as its authors' code does it."""
+    held_out: Positive = 4
+    """Exercises of each skill that are kept from training: their losses are what the mixture goes by."""
+    evaluations: Positive = 2
+    """How often in a round these losses are taken, among the trained rows, without waiting for them."""
+    earlier: Share = 0.4
+    """`skill_curriculum`: exercises of each earlier skill, per exercise of the skill whose turn it is."""
+
+
 class EvaluateConfig(Section):
     exam: str = "embedded"
     """`embedded`, or a JSONL file with `skill`, `question`, `answer` per line."""
@@ -290,6 +324,7 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()
@@ -305,6 +340,7 @@ class Config(Section):
         _check_teacher(self)
         _check_train(self)
         _check_dynamics(self)
+        _check_curriculum(self)
         return self
 
 
@@ -435,6 +471,26 @@ def _check_dynamics(config: Config) -> None:
         raise ValueError(
             f"dynamics.visit_cap: {config.dynamics.cap} is less than dynamics.visits {config.dynamics.visits}, "
             "so no exercise would ever get a verdict; raise visit_cap"
+        )
+
+
+def _check_curriculum(config: Config) -> None:
+    curriculum, steps = config.curriculum, config.train.steps
+    if curriculum.sampler == "dynamics":
+        default = CurriculumConfig()
+        for key in type(curriculum).model_fields:
+            if getattr(curriculum, key) != getattr(default, key):
+                raise ValueError(
+                    f"curriculum.{key}: has no effect with curriculum.sampler=dynamics; set that, e.g. to skill_it"
+                )
+    if curriculum.targets and curriculum.setting == "pretraining":
+        raise ValueError("curriculum.targets: belongs to curriculum.setting=finetuning or out_of_domain; set that")
+    if curriculum.setting != "pretraining" and not curriculum.targets:
+        raise ValueError(f"curriculum.setting: {curriculum.setting} needs skills; name them in curriculum.targets")
+    if curriculum.sampler != "dynamics" and curriculum.rounds * curriculum.evaluations > steps:
+        raise ValueError(
+            f"curriculum.rounds: {curriculum.rounds} rounds of {curriculum.evaluations} evaluations do not fit into "
+            f"train.steps {steps}; lower curriculum.rounds or raise train.steps"
         )
 
 

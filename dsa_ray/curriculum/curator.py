@@ -20,15 +20,27 @@ import numpy as np
 from dsa_ray.config import Config
 from dsa_ray.curriculum.held_back import Accepted
 from dsa_ray.curriculum.leases import LeaseLedger
+from dsa_ray.curriculum.mixing import Mixing
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
+from dsa_ray.curriculum.skill_sampler import SkillSampler
 from dsa_ray.curriculum.supply import Emit, Row, Supply
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
-from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Scope, Verdict, VerdictClass
+from dsa_ray.records import (
+    GRAPH_KINDS,
+    Action,
+    Assignment,
+    Decision,
+    PackedItem,
+    RowPlan,
+    Scope,
+    Verdict,
+    VerdictClass,
+)
 
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
@@ -61,7 +73,12 @@ class Curator:
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
-        self.sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
+        cap, seed = config.dynamics.cap, config.run.seed
+        self.mixing: Mixing | None = None
+        self.sampler: Sampler | SkillSampler = Sampler(cap=cap, seed=seed)
+        if config.curriculum.sampler != "dynamics":
+            mixed = self.sampler = SkillSampler(self._group_of, cap=cap, seed=seed)
+            self.mixing = Mixing(config, lambda: self.supply.graph, lambda: mixed.counts, emit)
         self.planner = StepPlanner(config.train, self.table, self.sampler)
         self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
         self.history = LossHistory(config.dynamics)
@@ -98,8 +115,8 @@ class Curator:
 
     def restore_supply(self, events: Iterable[Mapping[str, Any]], written: Iterable[tuple[int, Row]]) -> None:
         """Rebuild the generation side from a run's journal (see `Supply.restore`)."""
-        for accepted in self.supply.restore(events, written):
-            self._add_exercise(accepted)
+        for accepted in self.supply.restore(self._noting_held_out(events), written):
+            self._add_exercise(accepted, fresh=False)
         self._remember_children()
 
     def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -126,6 +143,7 @@ class Curator:
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
         """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over."""
         while self.ledger.has_room:
+            self._mix()
             rows = self.planner.plan(self.ledger.next_lease, patient=self.supply.book.unsettled > 0)
             if rows is None:
                 break
@@ -153,7 +171,9 @@ class Curator:
             return False
         if rows[0].phase == EXERCISES:
             items = {item.exercise: item for row in rows for item in row.items}
-            exercises = np.array([int(each) not in self.planner.late for each in ids], bool)
+            self._observe_held_out(items, ids, losses)
+            left_out = self.planner.late | self.table.held_out
+            exercises = np.array([int(each) not in left_out for each in ids], bool)
             ids, losses, told = ids[exercises], losses[exercises], (ids, losses)
             visits = np.array([items[int(exercise)].visit for exercise in ids])
             tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
@@ -183,11 +203,12 @@ class Curator:
             "last_verdict": [asdict(verdict) for verdict in self._last_verdict.values()],
             "planted": self.table.planted_pairs(),
             "rng": self._rng.bit_generator.state,
+            **({"mixing": self.mixing.state_dict()} if self.mixing else {}),
         }
 
     def restore_training(self, state: Mapping[str, Any] | None) -> None:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
-        known = list(self.table.ids())
+        known = [exercise for exercise in self.table.ids() if self._may_train(exercise)]
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
         for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "children"):
             part = getattr(self, name)
@@ -195,6 +216,10 @@ class Curator:
             unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
             if name == "ledger":
                 self.planner.withdraw(unfit)
+        if self.mixing and state is None:
+            self.mixing.reset()
+        elif self.mixing and state is not None:
+            self.mixing.load_state_dict(state["mixing"])
         state = state or {}
         self.verdicts = Counter(state.get("verdicts", {}))
         self.decisions = Counter(state.get("decisions", {}))
@@ -258,10 +283,11 @@ class Curator:
             "lags": list(self.children.lags),
             **self.children.lag_quantiles(),
             "levels": asdict(self.judge.baselines.levels()),
+            "mixture": self.mixing.facts() if self.mixing else {},
             "exercises": {
                 exercise: {
                     "losses": [visit.loss for visit in self.history.losses_of(exercise)],
-                    "visits": self.sampler.visits(exercise),
+                    "visits": self.sampler.visits(exercise) if exercise in self.sampler else 0,
                     "verdict": verdicts[exercise].verdict.value if exercise in verdicts else None,
                     "mean_loss": verdicts[exercise].mean_loss if exercise in verdicts else None,
                     "loss_spread": verdicts[exercise].loss_spread if exercise in verdicts else None,
@@ -298,9 +324,45 @@ class Curator:
             return "writing"
         return "textbooks" if self.ledger.closed_step < self.planner.textbook_steps else "exercises"
 
-    def _add_exercise(self, accepted: Accepted) -> None:
+    def _mix(self) -> None:
+        """Where skills have shares: begin the next round when it is time, and ask for the held-out losses."""
+        planned = self.planner.exercise_steps
+        if self.mixing is None or planned is None:
+            return
+        assert isinstance(self.sampler, SkillSampler)
+        shares = self.mixing.shares(planned)
+        if shares and sum(shares.values()) > 0:
+            self.sampler.set_shares(shares)
+        self.planner.probes += self.mixing.due(planned, waiting=bool(self.planner.probes))
+
+    def _observe_held_out(self, items: Mapping[int, PackedItem], ids: np.ndarray, losses: np.ndarray) -> None:
+        for exercise, loss in zip(ids.tolist(), losses.tolist(), strict=True):
+            if self.mixing is not None and exercise in self.table.held_out:
+                self.mixing.observe(items[exercise].visit, exercise, loss)
+
+    def _noting_held_out(self, events: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+        for event in events:
+            if self.mixing is not None and event["event"] == "hold_out":
+                self.mixing.hold_out(event["id"], event["skill"])
+            yield event
+
+    def _group_of(self, exercise: int) -> str:
+        assert self.mixing is not None
+        question, _ = self.table.planted.get(exercise, (exercise, 0))
+        return self.mixing.group_of(self.table.request(question))
+
+    def _may_train(self, exercise: int) -> bool:
+        if self.mixing is None:
+            return True
+        return exercise not in self.table.held_out and self.mixing.trains(self.table.request(exercise))
+
+    def _add_exercise(self, accepted: Accepted, fresh: bool = True) -> None:
         request = accepted.request
         self.table.add(request, accepted.ref, accepted.prompt_tokens, accepted.tokens, accepted.answer_hash)
+        if self.mixing and (self.mixing.is_held_out(request.id) or (fresh and self.mixing.holds_out(request))):
+            self.table.held_out.add(request.id)
+        if not self._may_train(request.id):
+            return
         child = request.cause is not None
         self.sampler.add(request.id, 1.0, front=child)
         if child:

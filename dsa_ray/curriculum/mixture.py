@@ -17,7 +17,7 @@ but their mean in fine-tuning.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -119,21 +119,18 @@ def whole_counts(shares: np.ndarray, items: int) -> np.ndarray:
     return counts
 
 
-def transfer_of(
-    graph: SkillGraph, trained: Sequence[str], evaluated: Sequence[str], learned: Mapping[tuple[str, str], float]
-) -> np.ndarray:
+def transfer_of(graph: SkillGraph, trained: Sequence[str], evaluated: Sequence[str]) -> np.ndarray:
     """A of a skill graph, float64[len(trained), len(evaluated)].
 
-    A pair's weight is the learned one, else `EDGE` for a prerequisite, else 1 for a skill and itself, else 0.
+    An edge has the weight that was learned for it, else `EDGE`; a skill's own weight is 1, all others are 0.
 
     Args:
         trained: skill ids of the rows.
         evaluated: skill ids of the columns.
-        learned: weights by (training skill, evaluated skill); where there are any, the graph's own edges do not count.
     """
-    known = dict(learned) or {(edge.prerequisite, edge.skill): EDGE for edge in graph.edges}
-    own = {(skill, skill): 1.0 for skill in evaluated}
-    weights = own | known
+    weights = {(skill, skill): 1.0 for skill in evaluated}
+    for edge in graph.edges:
+        weights[edge.prerequisite, edge.skill] = EDGE if edge.transfer is None else edge.transfer
     return np.array([[weights.get((i, j), 0.0) for j in evaluated] for i in trained], "f8")
 
 

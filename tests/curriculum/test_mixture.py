@@ -172,6 +172,7 @@ def test_a_skill_without_held_out_items_counts_as_the_mean_of_the_others():
 
 def test_a_graphs_transfer_is_half_for_a_prerequisite_and_one_for_itself_unless_learned():
     graph = build("b", [Skill(id="a", name="a"), Skill(id="b", name="b")], [Edge(prerequisite="a", skill="b")])
-    assert transfer_of(graph, ["a", "b"], ["a", "b"], {}).tolist() == [[1, 0.5], [0, 1]]
-    assert transfer_of(graph, ["a", "b"], ["a", "b"], {("b", "a"): 0.3}).tolist() == [[1, 0], [0.3, 1]]
-    assert transfer_of(graph, ["a"], ["b"], {}).tolist() == [[0.5]]
+    assert transfer_of(graph, ["a", "b"], ["a", "b"]).tolist() == [[1, 0.5], [0, 1]]
+    assert transfer_of(graph, ["a"], ["b"]).tolist() == [[0.5]]
+    learned = build("b", graph.skills, [Edge(prerequisite="a", skill="b", transfer=0.3)])
+    assert transfer_of(learned, ["a", "b"], ["a", "b"]).tolist() == [[1, 0.3], [0, 1]]

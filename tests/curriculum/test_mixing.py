@@ -1,0 +1,169 @@
+from collections import Counter
+
+import pytest
+
+from dsa_ray.config import ConfigError
+from dsa_ray.curriculum.curator import Curator
+from dsa_ray.curriculum.mixing import group_phase
+from dsa_ray.storage.state import pack_state, unpack_state
+from tests.curriculum.simulation import World, small_config
+
+SAMPLERS = (
+    "random", "stratified", "curriculum", "anti_curriculum", "skill_curriculum", "skill_anti_curriculum", "skill_it"
+)  # fmt: skip
+
+
+def world(sampler: str, **curriculum) -> World:
+    return World(small_config(curriculum={"sampler": sampler, "rounds": 4, **curriculum}))
+
+
+def trained(run: World) -> list:
+    rows = [row for row in run.rows if row.phase == "exercises"]
+    return [item for row in rows for item in row.items]
+
+
+def mixtures(run: World) -> list[dict]:
+    return [event for event in run.events if event["event"] == "mixture"]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_run_with_any_sampler_ends_and_every_step_is_full(sampler):
+    run = world(sampler)
+    run.run()
+    assert run.curator.status()["step"] == run.curator.status()["steps"]
+    assert [event["round"] for event in mixtures(run)] == [0, 1, 2, 3]
+    assert sum(run.curator.verdicts.values()) > 20
+    visits = Counter(item.exercise for item in trained(run) if item.weight)
+    assert max(visits.values()) <= run.config.dynamics.cap
+
+
+def test_by_default_nothing_is_held_out_and_nothing_mixed():
+    run = World(small_config())
+    run.run()
+    assert not {event["event"] for event in run.events} & {"hold_out", "mixture", "evaluation"}
+    assert run.curator.facts()["mixture"] == {}
+    assert "mixing" not in run.curator.training_state()
+
+
+def test_held_out_exercises_are_read_with_weight_zero_and_never_trained_or_judged():
+    run = world("skill_it")
+    run.run()
+    held = {event["id"] for event in run.events if event["event"] == "hold_out"}
+    assert len(held) == 4 * 6  # four of each of the six skills
+    seen = [item for item in trained(run) if item.exercise in held]
+    assert seen
+    assert {item.weight for item in seen} == {0.0}
+    assert not held & {event["exercise"] for event in run.events if event["event"] == "verdict"}
+    assert not held & {answer for _, answer in run.curator.table.planted.values()}
+    assert all(run.curator.facts()["exercises"][exercise]["visits"] == 0 for exercise in held)
+
+
+def test_skill_it_follows_the_losses_of_the_held_out_exercises():
+    run = world("skill_it", eta=3.0)
+    run.run()
+    evaluations = [event for event in run.events if event["event"] == "evaluation"]
+    assert len(evaluations) >= 4
+    last = mixtures(run)[-1]["shares"]
+    losses = run.curator.mixing.facts()["evaluations"]
+    assert losses[0]["round"] == 0
+    assert sum(last.values()) == pytest.approx(1)
+    assert last != mixtures(run)[0]["shares"]
+    assert set(last) == {skill.id for skill in run.curator.supply.graph.skills}
+
+
+def test_the_shares_of_a_round_are_what_is_trained():
+    run = world("stratified")
+    run.run()
+    skills = Counter(
+        run.curator.table.request(item.exercise).skills[0]
+        for item in trained(run)
+        if item.exercise in run.curator.table
+    )
+    assert max(skills.values()) < 1.35 * min(skills.values())
+
+
+def test_a_curriculum_begins_with_the_easiest_and_its_opposite_with_the_hardest():
+    first = {}
+    for sampler in ("curriculum", "anti_curriculum"):
+        run = world(sampler)
+        run.run()
+        first[sampler] = mixtures(run)[0]["shares"]
+    easy, hard = first["curriculum"], first["anti_curriculum"]
+    assert easy["1"] > 0
+    assert easy["3"] == 0
+    assert hard["3"] > 0
+    assert hard["1"] == 0
+
+
+def test_out_of_domain_nothing_of_a_target_is_trained():
+    run = world("skill_it", setting="out_of_domain", targets=["Integrals"])
+    run.run()
+    requests = [run.curator.table.request(item.exercise) for item in trained(run) if item.exercise in run.curator.table]
+    weights = {item.weight for item in trained(run) if item.exercise in run.curator.table.held_out}
+    assert weights == {0.0}
+    assert all(
+        "integrals" not in request.skills for request in requests if request.id not in run.curator.table.held_out
+    )
+    assert "integrals" not in mixtures(run)[-1]["shares"]
+    assert "derivatives" in mixtures(run)[-1]["shares"]
+
+
+def test_a_target_that_the_graph_lacks_is_named():
+    with pytest.raises(ValueError, match="no skill 'topology'"):
+        world("skill_it", setting="finetuning", targets=["Topology"]).run()
+
+
+def test_a_checkpoint_brings_the_mixture_back():
+    run = world("skill_it")
+    run.curator.start()
+    attempt = run.curator.begin_attempt()
+    for _ in range(60):
+        run.write()
+        run.train_step(attempt)
+    state = unpack_state(pack_state(run.curator.training_state()))
+    again = Curator(run.config, lambda event: None)
+    again.restore_supply(run.events, run.written)
+    again.restore_training(state)
+    assert again.table.held_out == run.curator.table.held_out
+    assert again.mixing.state_dict() == run.curator.mixing.state_dict()
+    assert again.planner.probes == run.curator.planner.probes
+    real = [exercise for exercise in run.curator.table.ids() if exercise in run.curator.sampler]
+    assert {e: again.sampler.visits(e) for e in real} == {e: run.curator.sampler.visits(e) for e in real}
+    before, after = run.curator.sampler.state_dict(), again.sampler.state_dict()
+    assert (after["groups"], after["shares"]) == (before["groups"], before["shares"])
+
+
+def test_without_a_checkpoint_the_held_out_stay_held_out():
+    run = world("skill_it")
+    run.curator.start()
+    attempt = run.curator.begin_attempt()
+    for _ in range(40):
+        run.write()
+        run.train_step(attempt)
+    again = Curator(run.config, lambda event: None)
+    again.restore_supply(run.events, run.written)
+    again.restore_training(None)
+    assert again.table.held_out == run.curator.table.held_out
+    assert not any(exercise in again.sampler for exercise in again.table.held_out)
+    assert again.mixing.facts()["evaluations"] == []
+
+
+def test_a_group_curriculum_spends_its_budget_in_turn():
+    phases = [group_phase(["a", "b"], progress, 0.0) for progress in (0.0, 0.24, 0.26, 0.49, 0.5, 0.99)]
+    assert phases == [{"a": 1, "b": 0}] * 2 + [{"a": 0, "b": 1}] * 2 + [{"a": 1, "b": 1}] * 2
+    assert group_phase(["a", "b"], 0.3, 0.4) == {"a": 0.4, "b": 1.0}
+    assert group_phase(["a", "b"], 0.55, 0.4) == {"a": 1.0, "b": 1.0}  # (1 + 1.4) / 4.4
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "told"),
+    [
+        ({"eta": 0.2}, "curriculum.eta: has no effect"),
+        ({"sampler": "skill_it", "targets": ["x"]}, "curriculum.targets: belongs to"),
+        ({"sampler": "skill_it", "setting": "finetuning"}, "curriculum.setting: finetuning needs skills"),
+        ({"sampler": "skill_it", "rounds": 40}, "curriculum.rounds: 40 rounds of 2"),
+    ],
+)
+def test_combinations_that_cannot_be_are_refused_at_load(curriculum, told):
+    with pytest.raises(ConfigError, match=told):
+        small_config(curriculum=curriculum)
