@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from dsa_ray.embedded.synthetics.task import Sample
 
-_PIECES = (" = val", " = not", "Input: ", ". Output: ", " Output:", " , ", "A ", " + ", " = ", "?")
+_PIECES = (" = val", " = not", "Input: ", ". Output: ", " Output:", " , ", "A", " + ", " = ", "?")
 _PIECE = re.compile("|".join(map(re.escape, _PIECES)) + "|[a-z]|[0-9]")
 _NUMBER = {piece: place for place, piece in enumerate((*_PIECES, *ascii_lowercase, *"0123456789"), start=1)}
 WARMUP = 50
