@@ -1,12 +1,14 @@
+import dataclasses
 from collections import Counter
 
 import pytest
 
 from dsa_ray.config import ConfigError
 from dsa_ray.curriculum.curator import Curator
-from dsa_ray.curriculum.mixing import group_phase
+from dsa_ray.curriculum.mixing import Mixing, group_phase
 from dsa_ray.storage.state import pack_state, unpack_state
 from tests.curriculum.simulation import World, small_config
+from tests.skills.builders import a_graph
 
 SAMPLERS = (
     "random", "stratified", "curriculum", "anti_curriculum", "skill_curriculum", "skill_anti_curriculum", "skill_it"
@@ -167,3 +169,68 @@ def test_a_group_curriculum_spends_its_budget_in_turn():
 def test_combinations_that_cannot_be_are_refused_at_load(curriculum, told):
     with pytest.raises(ConfigError, match=told):
         small_config(curriculum=curriculum)
+
+
+def test_negative_and_missing_weights_of_a_graph_are_counted_and_no_edges():
+    run = world("skill_it")
+    run.curator.start()
+    attempt = run.curator.begin_attempt()
+    while run.curator.supply.graph is None:
+        run.write()
+    graph = run.curator.supply.graph
+    odd = iter((float("nan"), -0.5, 0.25))
+    edges = tuple(dataclasses.replace(edge, transfer=next(odd, None)) for edge in graph.edges)
+    run.curator.supply.graph = dataclasses.replace(graph, edges=edges)
+    while not mixtures(run):
+        run.write()
+        run.train_step(attempt)
+    assert run.curator.mixing.facts()["counts"] == {"missing_weight": 1, "negative_weight": 1}
+    assert all(share > 0 for share in mixtures(run)[0]["shares"].values())
+
+
+def alone(**curriculum) -> tuple[Mixing, list[dict]]:
+    """A mixture over three skills, by hand."""
+    events: list[dict] = []
+    config = small_config(curriculum={"sampler": "skill_it", "rounds": 4, "evaluations": 1, **curriculum})
+    return Mixing(config, lambda: a_graph("a>b", "b>calculus"), lambda: {}, events.append), events
+
+
+def test_a_skill_without_held_out_exercises_counts_as_the_mean_of_the_others():
+    mixing, events = alone()
+    mixing.hold_out(1, "a")
+    mixing.hold_out(2, "a")
+    mixing.hold_out(3, "b")
+    mixing.shares(0)
+    assert sorted(mixing.due(0, waiting=False)) == [(1, 1), (2, 1), (3, 1)]
+    for exercise, loss in ((1, 1.0), (2, 2.0), (3, 0.5)):
+        mixing.observe(1, exercise, loss)
+    assert mixing.facts()["evaluations"] == [{"round": 0, "losses": [1.5, 0.5, 1.0]}]
+    assert mixing.facts()["counts"] == {"skill_without_losses": 1}
+    assert events[-1]["losses"] == {"a": 1.5, "b": 0.5}
+
+
+def test_without_any_held_out_exercise_the_first_mixture_stays():
+    mixing, _ = alone()
+    first = mixing.shares(0)
+    assert mixing.due(0, waiting=False) == []
+    assert mixing.shares(30) == first
+
+
+def test_an_evaluation_that_comes_too_early_is_left_out_and_counted():
+    mixing, _ = alone()
+    mixing.hold_out(1, "a")
+    assert mixing.due(0, waiting=False)
+    assert mixing.due(1, waiting=False) == []
+    assert mixing.due(15, waiting=True) == []
+    assert mixing.due(30, waiting=False) == [(1, 2)]
+    assert mixing.facts()["counts"] == {"evaluation_left_out": 1}
+
+
+def test_a_loss_that_nobody_asked_for_changes_nothing():
+    mixing, _ = alone()
+    mixing.hold_out(1, "a")
+    mixing.due(0, waiting=False)
+    before = mixing.state_dict()
+    mixing.observe(7, 1, 1.0)
+    mixing.observe(1, 99, 1.0)
+    assert mixing.state_dict() == before
