@@ -274,6 +274,8 @@ class CurriculumConfig(Section):
     """Rounds (`form: paper`) or evaluations (`form: code`) that an update looks back on."""
     form: Literal["paper", "code"] = "paper"
     """As the paper has the update, or as its authors' code does it."""
+    refit: float = Field(default=0.0, ge=0)
+    """`skill_it`: above 0, the graph's weights are fitted to the rounds so far, and it counts as 1 over this many."""
     held_out: Positive = 4
     """Exercises of each skill that are kept from training: their losses are what the mixture goes by."""
     evaluations: Positive = 2

@@ -144,10 +144,11 @@ def build_command(parsed: argparse.Namespace) -> int:
 
 def learn_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.graph_learn import LearnOptions, learn_graph
+    from dsa_ray.storage.run_folder import find_run
 
     return learn_graph(
         LearnOptions(
-            run=_run_path(parsed.run),
+            run=find_run(parsed.run),
             out=parsed.out,
             method=parsed.method,
             rule=parsed.rule,

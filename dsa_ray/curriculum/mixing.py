@@ -24,6 +24,7 @@ from dsa_ray.curriculum.mixture import (
     first_mixture,
     next_mixture,
     proportional,
+    refitted,
     stratified,
     transfer_of,
     usable,
@@ -179,6 +180,8 @@ class Mixing:
             return dict(zip(skills, proportional([counts.get(skill, 0) for skill in skills]).tolist(), strict=True))
         if sampler in ("stratified", "skill_it"):
             transfer = self._transfer(skills)
+            if self._curriculum.refit and sampler == "skill_it":
+                transfer, _ = usable(refitted(transfer, self._rounds_over(skills), self._curriculum.refit), "code")
             mixture = (
                 stratified(transfer, self._rule.setting)
                 if sampler == "stratified"
@@ -195,6 +198,17 @@ class Mixing:
         transfer, counts = usable(transfer_of(graph, skills, self._evaluated()), self._rule.form)
         self.counts |= counts
         return transfer
+
+    def _rounds_over(self, skills: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Shares, losses before and losses after of the rounds where all three are known."""
+        before: dict[int, np.ndarray] = {}
+        for each in self._evaluations:
+            before.setdefault(each.round, each.losses)
+        return [
+            (np.array([row["shares"].get(skill, 0.0) for skill in skills]), before[number], before[number + 1])
+            for number, row in ((row["round"], row) for row in self._history)
+            if number in before and number + 1 in before
+        ]
 
     def _in_turn(self, skills: Sequence[str], progress: float) -> dict[str, float]:
         """Skill after skill by the loss before training, with part of the earlier ones; then all of them."""

@@ -94,6 +94,30 @@ def next_mixture(transfer: np.ndarray, evaluations: Sequence[Evaluation], rule: 
     return _softmax(rule.eta * (transfer @ reduced))
 
 
+def refitted(
+    transfer: np.ndarray, rounds: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], strength: float
+) -> np.ndarray:
+    """The transfer weights fitted to the rounds so far, by the model behind the update: L' = L (1 - A^T p).
+
+    Ours: least squares with the given weights as the prior, which counts as 1 / `strength` rounds.
+
+    Args:
+        transfer: the graph's weights, [k, m].
+        rounds: of each, its shares [k] and the losses before and after it [m]. A loss of 0 tells nothing.
+    """
+    shares = np.stack([each[0] for each in rounds]) if rounds else np.zeros((0, len(transfer)))
+    fitted = transfer.copy()
+    for j in range(transfer.shape[1]):
+        known = [place for place, (_, before, _) in enumerate(rounds) if before[j] > 0]
+        if known:
+            fell = np.array([1 - rounds[place][2][j] / rounds[place][1][j] for place in known])
+            spread = strength * shares[known].T
+            fitted[:, j] = np.linalg.solve(
+                spread @ shares[known] + np.eye(len(transfer)), spread @ fell + transfer[:, j]
+            )
+    return fitted
+
+
 def stratified(transfer: np.ndarray, setting: Setting) -> np.ndarray:
     """The baseline with equal shares: of all skills, or in fine-tuning and out of domain of those that help a target.
 

@@ -234,3 +234,13 @@ def test_a_loss_that_nobody_asked_for_changes_nothing():
     mixing.observe(7, 1, 1.0)
     mixing.observe(1, 99, 1.0)
     assert mixing.state_dict() == before
+
+
+def test_refitted_weights_change_the_mixture_and_are_the_rounds_own():
+    runs = [world("skill_it", evaluations=1, refit=strength) for strength in (0.0, 5.0)]
+    for run in runs:
+        run.run()
+    plain, refit = (mixtures(run) for run in runs)
+    assert refit[0]["shares"] == plain[0]["shares"]
+    assert refit[-1]["shares"] != plain[-1]["shares"]
+    assert sum(refit[-1]["shares"].values()) == pytest.approx(1)

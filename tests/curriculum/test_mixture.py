@@ -12,6 +12,7 @@ from dsa_ray.curriculum.mixture import (
     first_mixture,
     next_mixture,
     proportional,
+    refitted,
     stratified,
     transfer_of,
     usable,
@@ -176,3 +177,23 @@ def test_a_graphs_transfer_is_half_for_a_prerequisite_and_one_for_itself_unless_
     assert transfer_of(graph, ["a"], ["b"]).tolist() == [[0.5]]
     learned = build("b", graph.skills, [Edge(prerequisite="a", skill="b", transfer=0.3)])
     assert transfer_of(learned, ["a", "b"], ["a", "b"]).tolist() == [[1, 0.3], [0, 1]]
+
+
+def test_refitted_weights_find_the_transfer_that_made_the_losses():
+    rng = np.random.default_rng(3)
+    true, prior = rng.uniform(0, 0.5, (3, 2)), np.full((3, 2), 0.25)
+    rounds, losses = [], np.array([2.0, 3.0])
+    for _ in range(8):
+        shares = rng.dirichlet(np.ones(3))
+        after = losses * (1 - true.T @ shares)
+        rounds.append((shares, losses, after))
+        losses = after
+    assert np.abs(refitted(prior, rounds, 1e6) - true).max() < 1e-3
+    assert np.abs(refitted(prior, rounds, 1e-9) - prior).max() < 1e-6
+    assert refitted(prior, [], 1.0).tolist() == prior.tolist()
+    assert refitted(prior, [(shares, np.zeros(2), losses)], 1.0).tolist() == prior.tolist()
+
+
+def test_a_refit_worked_by_hand():
+    # one skill, prior 1, one round: the loss fell by half; (p p + 1) a = p d + 1 with p = 1, d = 0.5
+    assert refitted(np.array([[1.0]]), [(np.ones(1), np.array([2.0]), np.array([1.0]))], 1.0).tolist() == [[0.75]]
