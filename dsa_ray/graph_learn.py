@@ -20,7 +20,7 @@ from typing import Any
 import ray
 
 from dsa_ray.actors.tasks import run_tasks
-from dsa_ray.config import ConfigError
+from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.records import Exercise, SkillGraph
 from dsa_ray.skills.files.formats import format_of, graph_text
@@ -128,11 +128,7 @@ def _make(plan: ProxyPlan, folder: RunFolder, data: Split, runs: list[ProxyRun])
     """Make the runs that are missing; each is kept as soon as it ends."""
     if not runs:
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    cpus = int(folder.config.cluster.cpus or len(os.sched_getaffinity(0)))
-    quiet = {"log_to_driver": False, "include_dashboard": False}
-    ray.init(address=folder.config.cluster.address or "local", **({} if folder.config.cluster.address else
-                                                                    {"num_cpus": cpus}), **quiet)  # fmt: skip
+    _start_ray(folder.config)
     calls = {_file(plan, run): (run.skills,) for run in runs}
     try:
         for done, (name, row) in enumerate(
@@ -142,6 +138,17 @@ def _make(plan: ProxyPlan, folder: RunFolder, data: Split, runs: list[ProxyRun])
             print(f"{done + 1} of {len(runs)}: {', '.join(row['skills'])}", flush=True)
     finally:
         ray.shutdown()
+
+
+def _start_ray(config: Config) -> None:
+    """Join the configured cluster, or start one on this machine."""
+    joined = config.cluster.address or ("auto" if "RAY_ADDRESS" in os.environ else None)
+    if joined is not None:
+        ray.init(address=joined, log_to_driver=False)
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    cpus = int(config.cluster.cpus or len(os.sched_getaffinity(0)))
+    ray.init(address="local", num_cpus=max(1, cpus), include_dashboard=False, log_to_driver=False)
 
 
 def _one(plan: ProxyPlan, shared: tuple[Any, Split], skills: tuple[str, ...]) -> Mapping[str, Any]:
