@@ -180,6 +180,8 @@ def dry_run(config: Config) -> str:
 def _summary(config: Config) -> str:
     generate, train, dynamics = config.generate, config.train, config.dynamics
     adapter = f", LoRA rank {train.lora_rank}" if train.lora_rank else ""
+    mixed = config.curriculum.sampler != "dynamics"
+    skills = f"; skills by {config.curriculum.sampler}, {config.curriculum.rounds} rounds" if mixed else ""
     return "\n".join(
         [
             f"Run {config.run.name} in {config.run.storage.rstrip('/')}/{config.run.name}, seed {config.run.seed}",
@@ -191,7 +193,7 @@ def _summary(config: Config) -> str:
             f"  training  {train.steps} steps of {train.rows_in_step} rows of {train.row_tokens} tokens, "
             f"{train.slots} slots per rank, learning rate {train.learning_rate:g}",
             f"  dynamics  a verdict after {dynamics.visits} visits, at most {dynamics.cap} visits, "
-            f"{dynamics.baseline} baseline",
+            f"{dynamics.baseline} baseline{skills}",
         ]
     )
 

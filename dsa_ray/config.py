@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from dsa_ray.sections import (
     BudgetConfig,
     ChecksConfig,
+    CurriculumConfig,
     FrontierConfig,
     LaddersConfig,
     Positive,
@@ -323,8 +324,9 @@ class Config(Section):
     generate: GenerateConfig = GenerateConfig()
     train: TrainConfig = TrainConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
-    yoda: LaddersConfig = LaddersConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     frontier: FrontierConfig = FrontierConfig()
+    yoda: LaddersConfig = LaddersConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
     watch: WatchConfig = WatchConfig()
@@ -340,6 +342,7 @@ class Config(Section):
         _check_teacher(self)
         _check_train(self)
         _check_dynamics(self)
+        _check_curriculum(self)
         return self
 
 
@@ -481,6 +484,26 @@ def _check_dynamics(config: Config) -> None:
         raise ValueError(
             f"dynamics.quantiles.hard: {shares.hard} and dynamics.quantiles.easy {shares.easy} are more than 1 "
             "together; lower one of them"
+        )
+
+
+def _check_curriculum(config: Config) -> None:
+    curriculum, steps = config.curriculum, config.train.steps
+    if curriculum.sampler == "dynamics":
+        default = CurriculumConfig()
+        for key in type(curriculum).model_fields:
+            if getattr(curriculum, key) != getattr(default, key):
+                raise ValueError(
+                    f"curriculum.{key}: has no effect with curriculum.sampler=dynamics; set that, e.g. to skill_it"
+                )
+    if curriculum.targets and curriculum.setting == "pretraining":
+        raise ValueError("curriculum.targets: belongs to curriculum.setting=finetuning or out_of_domain; set that")
+    if curriculum.setting != "pretraining" and not curriculum.targets:
+        raise ValueError(f"curriculum.setting: {curriculum.setting} needs skills; name them in curriculum.targets")
+    if curriculum.sampler != "dynamics" and curriculum.rounds * curriculum.evaluations > steps:
+        raise ValueError(
+            f"curriculum.rounds: {curriculum.rounds} rounds of {curriculum.evaluations} evaluations do not fit into "
+            f"train.steps {steps}; lower curriculum.rounds or raise train.steps"
         )
 
 

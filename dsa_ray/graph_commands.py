@@ -33,6 +33,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     _add(graphs, "diff", diff_command, "what the second has otherwise than the first", "old", "new")
     merge = _add(graphs, "merge", merge_command, "both together, contradictions resolved by evidence", "ours", "theirs")
     merge.add_argument("--out", metavar="FILE", required=True)
+    _add_learn(graphs)
     add = _add(graphs, "add", add_command, "teach a run that goes on one more skill", "run")
     add.add_argument("--skill", required=True, metavar="NAME")
     add.add_argument("--about", default="", metavar="TEXT", help="one sentence")
@@ -141,6 +142,25 @@ def build_command(parsed: argparse.Namespace) -> int:
     return build_graph(load_config(parsed.config, parsed.overrides), resume=parsed.resume)
 
 
+def learn_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.graph_learn import LearnOptions, learn_graph
+    from dsa_ray.storage.run_folder import find_run
+
+    return learn_graph(
+        LearnOptions(
+            run=find_run(parsed.run),
+            out=parsed.out,
+            method=parsed.method,
+            rule=parsed.rule,
+            steps=parsed.steps,
+            batch=parsed.batch,
+            held_out=parsed.held_out,
+            proxy=parsed.proxy,
+            estimate=parsed.estimate,
+        )
+    )
+
+
 def check_start(config: Config) -> None:
     """Read the files of the graph section, so that a fault in them is told before anything starts.
 
@@ -231,6 +251,28 @@ def _add_build(graphs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = _add(graphs, "build", build_command, "let the teacher draw it, and nothing else", "config")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--resume", action="store_true", help="go on with the one of this name")
+
+
+def _add_learn(graphs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(graphs, "learn", learn_command, "measure on a run's exercises which skills help which", "run")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the graph with what was measured")
+    parser.add_argument("--method", choices=("single", "pairs"), default="single", help="a run per skill, or per pair")
+    parser.add_argument("--rule", choices=("gain", "threshold"), default="gain", help="by loss drop, or by steps")
+    for name, usual, text in (
+        ("--steps", 150, "of each run"),
+        ("--batch", 8, "exercises per step"),
+        ("--held-out", 8, "exercises per skill that are not trained on"),
+    ):
+        parser.add_argument(name, type=_positive, default=usual, metavar="N", help=f"{text}; default {usual}")
+    parser.add_argument("--proxy", metavar="FOLDER", help="a smaller model; default the run's untrained student")
+    parser.add_argument("--estimate", action="store_true", help="say what it would cost, and no more")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
 
 
 def _add(

@@ -201,7 +201,8 @@ def replay(folder: RunFolder, student: str) -> Replay:
             result.compared += 1
         if step.phase == EXERCISES:
             tokens = {item.exercise: item.loss_tokens for plan in plans for item in plan.items}
-            kept = np.array([exercise not in record.textbooks for exercise in step.ids.tolist()], bool)
+            left_out = record.textbooks | record.held_out
+            kept = np.array([exercise not in left_out for exercise in step.ids.tolist()], bool)
             ids = step.ids[kept]
             counts = [tokens[exercise] for exercise in ids.tolist()]
             history.observe(step.step, ids, step.visits[kept], step.losses[kept], counts)
@@ -227,6 +228,7 @@ class _Record:
         self.verdicts: dict[tuple[int, int], str] = {}
         self.planted: list[int] = []
         self.textbooks: set[int] = set()
+        self.held_out: set[int] = set()
         for event in events:
             self._take(event)
         observed = {step for step, _ in self.losses}
@@ -248,6 +250,8 @@ class _Record:
                 self.losses |= dict(zip(((step, i) for i in event["ids"]), event["losses"], strict=True))
             case "verdict":
                 self.verdicts[event["exercise"], event["cycle"]] = event["verdict"]
+            case "hold_out":
+                self.held_out.add(event["id"])
             case "plant":
                 self.planted.append(event["id"])
             case "request" if event["kind"] == Kind.TEXTBOOK:

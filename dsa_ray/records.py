@@ -130,6 +130,8 @@ class Edge:
     """Model and version that gave this answer."""
     proposals: int = 1
     """How many answers, documents and people proposed it: its evidence where edges contradict each other."""
+    transfer: float | None = None
+    """How much training on the prerequisite lowers the skill's loss, where that was measured (Skill-It)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

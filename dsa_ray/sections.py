@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of, and the parts of its `generate` section.
+"""What the sections of the configuration are made of, the parts of its `generate` section, and `curriculum`.
 
 Part of `dsa_ray.config`, which checks the parts against each other.
 """
@@ -123,3 +123,39 @@ class FrontierConfig(Section):
     """A passed skill whose median rises above so many times the gate has regressed."""
     replay: int = Field(default=8, ge=0)
     """Exercises that are ordered of a skill when it has regressed."""
+
+
+class CurriculumConfig(Section):
+    """Which skill is practised next (Skill-It, arXiv 2307.14430), and the baselines it is compared with."""
+
+    sampler: Literal[
+        "dynamics",
+        "random",
+        "stratified",
+        "curriculum",
+        "anti_curriculum",
+        "skill_curriculum",
+        "skill_anti_curriculum",
+        "skill_it",
+    ] = "dynamics"
+    """`dynamics`: by the exercises' weights alone; all others choose the skill first and then go by these weights."""
+    setting: Literal["pretraining", "finetuning", "out_of_domain"] = "pretraining"
+    """Which skills the mixture looks at: all that are trained, some of them, or others (see `targets`)."""
+    targets: tuple[str, ...] = ()
+    """With `finetuning` and `out_of_domain`: the names of these skills; out of domain they are never trained on."""
+    eta: float = Field(default=0.5, gt=0)
+    """Step size of the mixture's update."""
+    rounds: Positive = 6
+    """The mixture changes so often over the exercise steps; 1 keeps the first one."""
+    window: Positive = 3
+    """Rounds (`form: paper`) or evaluations (`form: code`) that an update looks back on."""
+    form: Literal["paper", "code"] = "paper"
+    """As the paper has the update, or as its authors' code does it."""
+    refit: float = Field(default=0.0, ge=0)
+    """`skill_it`: above 0, the graph's weights are fitted to the rounds so far, and it counts as 1 over this many."""
+    held_out: Positive = 4
+    """Exercises of each skill that are kept from training: their losses are what the mixture goes by."""
+    evaluations: Positive = 2
+    """How often in a round these losses are taken, among the trained rows, without waiting for them."""
+    earlier: Share = 0.4
+    """`skill_curriculum`: exercises of each earlier skill, per exercise of the skill whose turn it is."""

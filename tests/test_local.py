@@ -58,3 +58,14 @@ def test_two_local_runs_of_one_seed_are_equal_and_of_another_differ(tmp_path: Pa
         verdicts.append({number: (e["losses"], e["verdict"]) for number, e in facts["exercises"].items()})
     assert verdicts[0] == verdicts[1]
     assert verdicts[0] != verdicts[2]
+
+
+def test_a_local_run_whose_mixture_looks_at_held_out_exercises_replays_to_the_same(tmp_path: Path):
+    mixed = {"sampler": "skill_it", "rounds": 4, "held_out": 1, "evaluations": 1}
+    config = small(tmp_path, curriculum=mixed, train={**small(tmp_path).train.model_dump(), "steps": 24})
+    folder, facts = run(config)
+    assert facts["mixture"]["evaluations"]
+    assert facts["mixture"]["held_out"]
+    replay = local.replay(folder, config.student.model)
+    assert replay.worst_loss_error == 0.0
+    assert replay.verdicts == replay.recorded != {}

@@ -21,6 +21,7 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.frontier import Change, Frontier
 from dsa_ray.curriculum.held_back import Accepted
 from dsa_ray.curriculum.leases import LeaseLedger
+from dsa_ray.curriculum.mixing import Mixing
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
@@ -36,6 +37,7 @@ from dsa_ray.records import (
     Assignment,
     Decision,
     ExerciseRequest,
+    PackedItem,
     RowPlan,
     Scope,
     Verdict,
@@ -75,8 +77,9 @@ class Curator:
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
-        self.sampler = self._new_sampler()
         self._replay_share = 0.0
+        self.mixing: Mixing | None = None
+        self.sampler = self._new_sampler()
         self.planner = StepPlanner(config.train, self.table, self.sampler)
         self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
         self.history = LossHistory(config.dynamics)
@@ -114,8 +117,8 @@ class Curator:
 
     def restore_supply(self, events: Iterable[Mapping[str, Any]], written: Iterable[tuple[int, Row]]) -> None:
         """Rebuild the generation side from a run's journal (see `Supply.restore`)."""
-        for accepted in self.supply.restore(events, written):
-            self._add_exercise(accepted)
+        for accepted in self.supply.restore(self._noting_held_out(events), written):
+            self._add_exercise(accepted, fresh=False)
         self._remember_children()
 
     def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -145,6 +148,7 @@ class Curator:
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
         """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over."""
         while self.ledger.has_room:
+            self._mix()
             patient = self.supply.book.unsettled > 0
             rows = self.planner.plan(self.ledger.next_lease, patient=patient)
             if rows is None and self._open_frontier(patient):
@@ -175,7 +179,9 @@ class Curator:
             return False
         if rows[0].phase == EXERCISES:
             items = {item.exercise: item for row in rows for item in row.items}
-            exercises = np.array([int(each) not in self.planner.late for each in ids], bool)
+            self._observe_held_out(items, ids, losses)
+            left_out = self.planner.late | self.table.held_out
+            exercises = np.array([int(each) not in left_out for each in ids], bool)
             ids, losses, told = ids[exercises], losses[exercises], (ids, losses)
             visits = np.array([items[int(exercise)].visit for exercise in ids])
             tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
@@ -209,11 +215,12 @@ class Curator:
             "last_verdict": [asdict(verdict) for verdict in self._last_verdict.values()],
             "planted": self.table.planted_pairs(),
             "rng": self._rng.bit_generator.state,
+            **({"mixing": self.mixing.state_dict()} if self.mixing else {}),
         }
 
     def restore_training(self, state: Mapping[str, Any] | None) -> None:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
-        known = list(self.table.ids())
+        known = [exercise for exercise in self.table.ids() if self._may_train(exercise)]
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
         for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "frontier", "children"):
             part = getattr(self, name)
@@ -221,6 +228,10 @@ class Curator:
             unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
             if name == "ledger":
                 self.planner.withdraw(unfit)
+        if self.mixing and state is None:
+            self.mixing.reset()
+        elif self.mixing and state is not None:
+            self.mixing.load_state_dict(state["mixing"])
         state = state or {}
         self.verdicts = Counter(state.get("verdicts", {}))
         self.decisions = Counter(state.get("decisions", {}))
@@ -286,10 +297,11 @@ class Curator:
             "lags": list(self.children.lags),
             **self.children.lag_quantiles(),
             "levels": asdict(self.judge.baselines.levels()),
+            "mixture": self.mixing.facts() if self.mixing else {},
             "exercises": {
                 exercise: {
                     "losses": [visit.loss for visit in self.history.losses_of(exercise)],
-                    "visits": self.sampler.visits(exercise),
+                    "visits": self.sampler.visits(exercise) if exercise in self.sampler else 0,
                     "verdict": verdicts[exercise].verdict.value if exercise in verdicts else None,
                     "mean_loss": verdicts[exercise].mean_loss if exercise in verdicts else None,
                     "loss_spread": verdicts[exercise].loss_spread if exercise in verdicts else None,
@@ -326,10 +338,49 @@ class Curator:
             return "writing"
         return "textbooks" if self.ledger.closed_step < self.planner.textbook_steps else "exercises"
 
-    def _add_exercise(self, accepted: Accepted) -> None:
+    def _mix(self) -> None:
+        """Where skills have shares: begin the next round when it is time, and ask for the held-out losses."""
+        planned = self.planner.exercise_steps
+        if self.mixing is None or planned is None:
+            return
+        assert isinstance(self.sampler, SkillSampler)
+        shares = self.mixing.shares(planned)
+        if shares and sum(shares.values()) > 0:
+            self.sampler.set_shares(shares)
+        self.planner.probes += self.mixing.due(planned, waiting=bool(self.planner.probes))
+
+    def _observe_held_out(self, items: Mapping[int, PackedItem], ids: np.ndarray, losses: np.ndarray) -> None:
+        for exercise, loss in zip(ids.tolist(), losses.tolist(), strict=True):
+            if self.mixing is not None and exercise in self.table.held_out:
+                self.mixing.observe(items[exercise].visit, exercise, loss)
+
+    def _noting_held_out(self, events: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+        for event in events:
+            if self.mixing is not None and event["event"] == "hold_out":
+                self.mixing.hold_out(event["id"], event["skill"])
+            yield event
+
+    def _group_of(self, exercise: int) -> str:
+        """Whose share an exercise has a part of: that of its skill in a mixture, else what is replayed or taught."""
+        question, _ = self.table.planted.get(exercise, (exercise, 0))
+        request = self.table.request(question)
+        if self.mixing is not None:
+            return self.mixing.group_of(request)
+        return REPLAYED if self._is_replay(request) else TAUGHT
+
+    def _may_train(self, exercise: int) -> bool:
+        if self.mixing is None:
+            return True
+        return exercise not in self.table.held_out and self.mixing.trains(self.table.request(exercise))
+
+    def _add_exercise(self, accepted: Accepted, fresh: bool = True) -> None:
         request = accepted.request
         self._keep_replay_share()
         self.table.add(request, accepted.ref, accepted.prompt_tokens, accepted.tokens, accepted.answer_hash)
+        if self.mixing and (self.mixing.is_held_out(request.id) or (fresh and self.mixing.holds_out(request))):
+            self.table.held_out.add(request.id)
+        if not self._may_train(request.id):
+            return
         child = request.cause is not None
         self._offer(request.id, front=child)
         if child:
@@ -342,20 +393,20 @@ class Curator:
         verdicts, which are on taught skills alone, would otherwise crowd it out as training goes on."""
         config = self._config
         cap, seed = config.dynamics.cap, config.run.seed
+        if config.curriculum.sampler != "dynamics":
+            mixed = SkillSampler(self._group_of, cap=cap, seed=seed)
+            self.mixing = Mixing(config, lambda: self.supply.graph, lambda: mixed.counts, self._emit)
+            return mixed
         if config.graph.elementary and config.generate.replay:
-            return SkillSampler(self._practice_of, cap=cap, seed=seed)
+            return SkillSampler(self._group_of, cap=cap, seed=seed)
         return Sampler(cap=cap, seed=seed)
-
-    def _practice_of(self, exercise: int) -> str:
-        question, _ = self.table.planted.get(exercise, (exercise, 0))
-        return REPLAYED if self._is_replay(self.table.request(question)) else TAUGHT
 
     def _is_replay(self, request: ExerciseRequest) -> bool:
         return self.supply.elementary.issuperset(request.skills)
 
     def _keep_replay_share(self) -> None:
         share = self.supply.replay_share
-        if share and share != self._replay_share and isinstance(self.sampler, SkillSampler):
+        if self.mixing is None and isinstance(self.sampler, SkillSampler) and share not in (0.0, self._replay_share):
             self._replay_share = share
             self.sampler.set_shares({REPLAYED: share, TAUGHT: 1.0 - share})
 

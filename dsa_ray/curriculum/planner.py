@@ -7,7 +7,7 @@ over the answer tokens of the step, whoever holds them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ TEXTBOOKS = "textbooks"
 EXERCISES = "exercises"
 MIN_FILL = 0.5
 """A step whose rows would be emptier waits while more is being written."""
+PROBE_SHARE = 0.25
+"""At most this share of a step's tokens, or one item, goes to held-out exercises."""
 
 Book = tuple[int, TextRef, int]
 """Id, place and token count of a textbook."""
@@ -48,7 +50,14 @@ class StepPlanner:
         self._late_done = 0
         self.late: set[int] = set()
         """Ids of textbooks that came after the first phase was fixed; they are read among the exercises."""
+        self.probes: list[tuple[int, int]] = []
+        """(held-out exercise, number of the evaluation) that are to go, weight 0, among the rows of the next steps."""
         self.next_step = 1
+
+    @property
+    def exercise_steps(self) -> int | None:
+        """Exercise steps planned so far; None while the textbooks are still being planned."""
+        return self._steps[EXERCISES] if self.textbooks_known and not self._unread else None
 
     @property
     def textbook_steps(self) -> int:
@@ -128,11 +137,13 @@ class StepPlanner:
             "late_done": self._late_done,
             "textbook_steps": self._steps[TEXTBOOKS],
             "exercise_steps": self._steps[EXERCISES],
+            "probes": [list(probe) for probe in self.probes],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.next_step, self._read, self._repeated = state["next_step"], state["read"], state["repeated"]
         self._late_done = state["late_done"]
+        self.probes = [(exercise, number) for exercise, number in state.get("probes", ())]
         self._steps = {TEXTBOOKS: state["textbook_steps"], EXERCISES: state["exercise_steps"]}
 
     def withdraw(self, rows: Sequence[RowPlan]) -> None:
@@ -148,7 +159,15 @@ class StepPlanner:
         for phase in (TEXTBOOKS, EXERCISES):
             self._steps[phase] -= len({row.step for row in rows if row.phase == phase})
         self.next_step = min(row.step for row in rows)
-        items = [[item.exercise for item in row.items] for row in rows if row.phase == EXERCISES]
+        held_out = self._table.held_out
+        probes = [(item.exercise, item.visit) for row in rows for item in row.items if item.exercise in held_out]
+        self.probes = probes + self.probes
+        items = [
+            [item.exercise for item in row.items if item.exercise not in held_out]
+            for row in rows
+            if row.phase == EXERCISES
+        ]
+        items = [row for row in items if row]
         self._late_done -= sum(row[0] in self.late for row in items)
         self._sampler.untake(exercise for row in items for exercise in row if exercise not in self.late)
 
@@ -167,7 +186,9 @@ class StepPlanner:
         if not count:
             self._late_done += len(late)
             return late
-        candidates = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens), self.next_step)
+        probes = self._next_probes(count * row_tokens)
+        fresh = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens), self.next_step)
+        candidates = np.concatenate([np.array(list(probes), np.int64), fresh])
         rows = pack_step(self._table.tokens(candidates), row_tokens, count)
         if len(rows) < count or not all(rows):
             return []
@@ -175,11 +196,28 @@ class StepPlanner:
         filled = sum(int(self._table.tokens(np.asarray(row)).sum()) for row in taken)
         if patient and filled < MIN_FILL * count * row_tokens:
             return []
-        self._sampler.take([exercise for row in taken for exercise in row], self.next_step)
+        trained = [exercise for row in taken for exercise in row if exercise not in probes]
+        if not trained:
+            return []
+        self._sampler.take(trained, self.next_step)
         self._late_done += len(late)
-        return [[self._item(exercise) for exercise in row] for row in taken] + late
+        planned = {exercise for row in taken for exercise in row}
+        self.probes = [probe for probe in self.probes if probe[0] not in planned]
+        return [[self._item(exercise, probes) for exercise in row] for row in taken] + late
 
-    def _item(self, exercise: int) -> PackedItem:
+    def _next_probes(self, step_tokens: int) -> dict[int, int]:
+        """Held-out exercises for the next step, each with the number of its evaluation."""
+        found: dict[int, int] = {}
+        for exercise, number in self.probes:
+            tokens = int(self._table.tokens(np.array([*found, exercise])).sum())
+            if found and tokens > PROBE_SHARE * step_tokens:
+                break
+            found[exercise] = number
+        return found
+
+    def _item(self, exercise: int, probes: Mapping[int, int]) -> PackedItem:
+        if exercise in probes:
+            return self._table.item(exercise, probes[exercise], 0.0)
         probe = exercise in self._table.planted and self._table.probes
         return self._table.item(exercise, self._sampler.visits(exercise), 0.0 if probe else 1.0)
 

@@ -34,6 +34,8 @@ class ExerciseTable:
         self._requests: dict[int, ExerciseRequest] = {}
         self._same_skills: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self.planted: dict[int, tuple[int, int]] = {}
+        self.held_out: set[int] = set()
+        """Exercises that are never trained on: forward only, for the losses that a mixture goes by."""
 
     def __len__(self) -> int:
         """Real exercises; planted ones are not data."""
@@ -88,7 +90,7 @@ class ExerciseTable:
             other = candidates[int(rng.integers(len(candidates)))]
             answer_tokens = self._columns["tokens"][other] - self._columns["prompt_tokens"][other]
             fits = self._columns["prompt_tokens"][question] + answer_tokens <= row_tokens
-            if hashes[other] != hashes[question] and fits:
+            if hashes[other] != hashes[question] and fits and other not in self.held_out:
                 return other
         return None
 

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dsa_ray.records import Skill, SkillGraph
+from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.report import words
 from dsa_ray.report.charts import svg
 from dsa_ray.report.charts.grid import BOX, HEIGHT, MARGIN, Placed, place
@@ -61,14 +61,18 @@ def graph_page(graph: SkillGraph, facts: Mapping[str, Mapping[str, Any]] | None 
 def _counts(graph: SkillGraph) -> str:
     levels = 1 + max(skill.level for skill in graph.skills)
     edges = words.plural(len(graph.edges), "prerequisite")
-    return f"{words.plural(len(graph.skills), 'skill')}, {edges}, {words.plural(levels, 'level')}"
+    kinds = Counter(map(_kind, graph.edges))
+    told = (("found in the data alone (solid)", " found"), ("not borne out by it (dotted)", " doubted"))
+    measured = "".join(f", {kinds[kind]} {text}" for text, kind in told if kinds[kind])
+    return f"{words.plural(len(graph.skills), 'skill')}, {edges}, {words.plural(levels, 'level')}{measured}"
 
 
 def _drawing(graph: SkillGraph, placed: Placed) -> Markup:
     numbers = {skill.id: number for number, skill in enumerate(graph.skills)}
     top = max(skill.level for skill in graph.skills)
+    kinds = {(edge.prerequisite, edge.skill): _kind(edge) for edge in graph.edges}
     edges = [
-        svg.element("path", d=path, cls="edge", id=f"e{numbers[a]}-{numbers[b]}")
+        svg.element("path", d=path, cls=f"edge{kinds.get((a, b), '')}", id=f"e{numbers[a]}-{numbers[b]}")
         for (a, b), path in placed.paths.items()
     ]
     boxes = [
@@ -84,6 +88,13 @@ def _drawing(graph: SkillGraph, placed: Placed) -> Markup:
         data_width=placed.width,
         data_height=placed.height,
     )
+
+
+def _kind(edge: Edge) -> str:
+    """How the data stands to a prerequisite: it alone proposes it, or it does not bear it out."""
+    if edge.source == "data":
+        return " found"
+    return " doubted" if edge.transfer is not None and not edge.transfer > 0 else ""
 
 
 def _box(skill: Skill, corner: tuple[float, float], number: int, top: int, target: bool) -> Markup:

@@ -62,8 +62,11 @@ def sessions_from_rows(rows: Any) -> tuple[Session, ...]:
 
 
 def edge_row(edge: Edge) -> dict[str, Any]:
-    """A link; `source` and `target` are its ends, as node-link has them, `found_by` is who proposed it."""
-    return {
+    """A link; `source` and `target` are its ends, as node-link has them, `found_by` is who proposed it.
+
+    `transfer` only where it was measured.
+    """
+    row = {
         "source": edge.prerequisite,
         "target": edge.skill,
         "found_by": edge.source,
@@ -71,6 +74,7 @@ def edge_row(edge: Edge) -> dict[str, Any]:
         "generator": edge.generator,
         "proposals": edge.proposals,
     }
+    return row if edge.transfer is None else {**row, "transfer": edge.transfer}
 
 
 def edge_from_row(row: Mapping[str, Any]) -> Edge:
@@ -82,6 +86,7 @@ def edge_from_row(row: Mapping[str, Any]) -> Edge:
         request=_request(row),
         generator=text(row.get("generator", "")),
         proposals=_count(row),
+        transfer=_transfer(row),
     )
 
 
@@ -119,6 +124,15 @@ def _count(row: Mapping[str, Any]) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise TypeError(f"proposals {value!r:.60} should be a positive number")
     return value
+
+
+def _transfer(row: Mapping[str, Any]) -> float | None:
+    value = row.get("transfer")
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"transfer {value!r:.60} should be a number")
+    return float(value)
 
 
 def _flag(value: Any) -> bool:

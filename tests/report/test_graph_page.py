@@ -84,3 +84,15 @@ def test_two_thousand_skills_are_drawn_within_seconds_and_megabytes() -> None:
     assert time.process_time() - began < 10
     assert len(text) < 3_000_000
     assert 'class="crowded"' in text
+
+
+def test_what_the_data_found_and_what_it_doubts_are_drawn_differently() -> None:
+    skills = [Skill(id=name, name=name) for name in ("a", "b", "c", "d")]
+    edges = [
+        Edge(prerequisite="a", skill="d", transfer=-0.1),
+        Edge(prerequisite="b", skill="d", source="data", transfer=0.4),
+        Edge(prerequisite="c", skill="d", transfer=0.2),
+    ]
+    page = graph_page(build("d", skills, edges))
+    assert page.count('class="edge found"') == page.count('class="edge doubted"') == page.count('class="edge"') == 1
+    assert "1 found in the data alone (solid), 1 not borne out by it (dotted)" in page

@@ -42,7 +42,7 @@ _HAND = "hand"
 _FIELDS = {
     "name", "id", "about", "needs", "source", "found_from", "request", "generator", "proposals", "group", "sessions",
 }  # fmt: skip
-_EDGE_FIELDS = {"skill", "found_by", "request", "generator", "proposals"}
+_EDGE_FIELDS = {"skill", "found_by", "request", "generator", "proposals", "transfer"}
 
 
 def write(graph: SkillGraph) -> str:
@@ -106,7 +106,7 @@ def _row(skill: Skill, edges: Sequence[Edge]) -> dict[str, Any]:
 
 
 def _need(edge: Edge) -> str | dict[str, Any]:
-    fields = {"found_by": (edge.source, _HAND), **_origin(edge)}
+    fields = {"found_by": (edge.source, _HAND), **_origin(edge), "transfer": (edge.transfer, None)}
     told = {name: value for name, (value, usual) in fields.items() if value != usual}
     return {"skill": edge.prerequisite, **told} if told else edge.prerequisite
 
