@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--resume", action="store_true", help="go on with the run of this name")
     run.add_argument("--allow-changes", action="store_true", help="resume although the configuration changed")
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
+    run.add_argument(
+        "--on", metavar="SHAPE", help="with --dry-run: a cluster to plan for, e.g. cpus=96,gpus=8,gpu_gib=80"
+    )
     run.set_defaults(command=run_command)
 
     generate = commands.add_parser("generate", help="write textbooks and exercises only; goes on where it was stopped")
@@ -119,8 +122,10 @@ def run_command(parsed: argparse.Namespace) -> int:
     if parsed.allow_changes and not parsed.resume:
         raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
-        print(dry_run(config))
+        print(dry_run(config, parsed.on))
         return 0
+    if parsed.on:
+        raise ConfigError("--on: plans for a cluster that is not at hand; give --dry-run too")
     check(config)
     check_loggers(config)
     if not joins_cluster(config):
@@ -146,15 +151,18 @@ def generate_command(parsed: argparse.Namespace) -> int:
     return generate(config)
 
 
-def dry_run(config: Config) -> str:
+def dry_run(config: Config, on: str | None = None) -> str:
     """The summary, the placement and the memory estimate of a run, for people. Starts nothing, imports no Ray.
 
+    Args:
+        on: a cluster to plan for (`machine.shape_of`), rather than this machine or what the run asks for at best.
+
     Raises:
-        ConfigError: what `dsa run` would refuse on this machine; on a cluster that is joined, only what is wrong
-            whatever the cluster.
+        ConfigError: what `dsa run` would refuse on this machine, or on the cluster given; on one that is joined, only
+            what is wrong whatever the cluster.
     """
-    from dsa_ray.machine import this_machine
-    from dsa_ray.memory import memory, model_shape
+    from dsa_ray.machine import shape_of, this_machine
+    from dsa_ray.memory import estimate
     from dsa_ray.placement import demand, plan, render
     from dsa_ray.preflight import check_models, check_storage, joins_cluster
     from dsa_ray.report.loggers import check_loggers
@@ -162,10 +170,12 @@ def dry_run(config: Config) -> str:
     check_storage(config)
     check_models(config)
     check_loggers(config)
-    joined = joins_cluster(config)
-    shape = demand(config) if joined else this_machine()
-    rows = memory(config, model_shape(config.teacher.model), model_shape(config.student.model))
-    text = f"{_summary(config)}\n\n{render(plan(config, shape), rows)}"
+    joined = joins_cluster(config) and on is None
+    try:
+        shape = shape_of(on) if on else demand(config) if joined else this_machine()
+    except ValueError as error:
+        raise ConfigError(f"--on: {error}") from None
+    text = f"{_summary(config)}\n\n{render(plan(config, shape), estimate(config))}"
     if joined:
         text += (
             f"\n\nThis is what the run asks for at best; the cluster at {config.cluster.address or 'RAY_ADDRESS'} is "
@@ -181,8 +191,11 @@ def _summary(config: Config) -> str:
         [
             f"Run {config.run.name} in {config.run.storage.rstrip('/')}/{config.run.name}, seed {config.run.seed}",
             f"  target    {config.graph.target} (at most {config.graph.max_skills} skills)",
-            f"  teacher   {config.teacher.model} ({config.teacher.kind}), {generate.replicas} x {generate.in_flight} "
-            f"requests in flight, {generate.slots} slots",
+            *(
+                f"  teacher   {one.model} ({one.kind}), {one.replicas} x {generate.in_flight} requests in flight, "
+                f"{generate.slots} slots in all"
+                for one in config.pool
+            ),
             f"  student   {config.student.model}, {train.precision}{adapter}",
             f"  ranks     {train.ranks}, ZeRO-{train.zero_stage}",
             f"  training  {train.steps} steps of {train.rows_in_step} rows of {train.row_tokens} tokens, "

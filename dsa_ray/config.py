@@ -347,10 +347,11 @@ def _check_teacher(config: Config) -> None:
             f"generate.slots: {config.generate.slots} is less than generate.in_flight {config.generate.in_flight}, "
             "so a replica could never be full; raise slots or lower in_flight"
         )
-    if config.generate.max_textbook_tokens >= teacher.max_model_len:
+    shortest = min(one.max_model_len for one in config.pool if "questions" in one.writes)
+    if config.generate.max_textbook_tokens >= shortest:
         raise ValueError(
             f"generate.max_textbook_tokens: {config.generate.max_textbook_tokens} leaves no room for a prompt in "
-            f"teacher.max_model_len {teacher.max_model_len}; lower the one or raise the other"
+            f"teacher.max_model_len {shortest}; lower the one or raise the other"
         )
 
 

@@ -12,9 +12,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dsa_ray.config import Config, ConfigError
+from dsa_ray.config import Config, ConfigError, PoolTeacher
 from dsa_ray.machine import ClusterShape
-from dsa_ray.memory import MemoryRow
+from dsa_ray.memory import MemoryRow, teacher_share
 from dsa_ray.records import Scope
 
 
@@ -113,11 +113,6 @@ def demand(config: Config) -> ClusterShape:
 _TRAINING = frozenset({"student", "rank", "training_source"})
 
 
-def teacher_share(number: int) -> str:
-    """Name of the share of the replicas of a teacher of the pool."""
-    return f"teacher-{number}" if number else "teacher"
-
-
 def _teacher_wish(config: Config, number: int) -> _Wish:
     teacher, gpus = config.pool[number], config.cluster.replica_gpus
     served_here = teacher.kind != "openai"
@@ -212,19 +207,25 @@ def _check_gpu_keys(config: Config) -> None:
         value = getattr(places, key)
         if value > 1 and value != int(value):
             raise PlacementError(f"cluster.{key}: {value:g} GPUs; above one only whole GPUs can be given")
-    fraction = config.teacher.memory_fraction
-    if config.teacher.kind == "vllm" and 0 < places.replica_gpus < 1 and fraction > places.replica_gpus:
-        raise PlacementError(
-            f"teacher.memory_fraction: a replica would take {fraction:g} of a card's memory, and has "
-            f"cluster.replica_gpus={places.replica_gpus:g} of it; set teacher.memory_fraction to that or less"
-        )
     if places.rank_gpus > 1:
         raise PlacementError(f"cluster.rank_gpus: {places.rank_gpus:g}; a rank uses one GPU: raise train.ranks instead")
-    tensor_parallel = config.teacher.tensor_parallel
-    if config.teacher.kind == "vllm" and tensor_parallel > 1 and places.replica_gpus != tensor_parallel:
+    for number, teacher in enumerate(config.pool):
+        if teacher.kind == "vllm":
+            _check_teacher_gpus(f"teachers.{number}" if config.teachers else "teacher", teacher, places.replica_gpus)
+
+
+def _check_teacher_gpus(name: str, teacher: PoolTeacher, gpus: float) -> None:
+    """A served model keeps to its part of a card, and has as many cards as it is split over."""
+    fraction, split = teacher.memory_fraction, teacher.tensor_parallel
+    if 0 < gpus < 1 and fraction > gpus:
         raise PlacementError(
-            f"cluster.replica_gpus: {places.replica_gpus:g}, but teacher.tensor_parallel={tensor_parallel} uses that "
-            f"many GPUs per replica; set cluster.replica_gpus={tensor_parallel}"
+            f"{name}.memory_fraction: a replica would take {fraction:g} of a card's memory, and has "
+            f"cluster.replica_gpus={gpus:g} of it; set {name}.memory_fraction to that or less"
+        )
+    if split > 1 and gpus != split:
+        raise PlacementError(
+            f"cluster.replica_gpus: {gpus:g}, but {name}.tensor_parallel={split} uses that "
+            f"many GPUs per replica; set cluster.replica_gpus={split}"
         )
 
 
@@ -301,4 +302,25 @@ def render(placement: Placement, memory: Sequence[MemoryRow]) -> str:
             lines.append(
                 f"  warning: more than the {have:.1f} GiB that are there; use smaller models or fewer processes"
             )
+    lines += [f"  warning: {fault}" for fault in crowded_cards(placement, memory)]
     return "\n".join(lines)
+
+
+def crowded_cards(placement: Placement, memory: Sequence[MemoryRow]) -> list[str]:
+    """One line per kind of process that needs more of its cards' memory than it is given; none where that is unknown.
+
+    Cards of which less than a whole is given are divided like the share: 0.4 of a card has 0.4 of its memory.
+    """
+    card = placement.cluster.gpu_gib
+    faults = []
+    for row in memory if card else ():
+        if row.where != "GPU":
+            continue
+        share = placement[row.name]
+        have = share.gpus * card
+        if row.gib > have:
+            faults.append(
+                f"a {row.name} needs about {row.gib:.0f} GiB and has {have:.0f} ({share.gpus:g} x {card:g}); use a "
+                f"smaller model, or raise its share"
+            )
+    return faults

@@ -170,6 +170,19 @@ def test_a_dry_run_that_cannot_be_placed_is_exit_code_2(storage: str) -> None:
     assert cli.main(["run", QUICKSTART, storage, "--dry-run", "train.ranks=100"]) == Exit.USAGE
 
 
+def test_a_dry_run_plans_for_a_cluster_that_is_not_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(ROOT / "configs" / "one-gpu.yaml")
+    assert cli.main(["run", config, "--dry-run", "--on", "cpus=12,gpus=1,gpu_gib=24"]) == 0
+    text = capsys.readouterr().out
+    assert "Placement on 12 CPUs and 1 GPUs" in text
+    assert "warning: a teacher needs about" in text
+
+
+@pytest.mark.parametrize("words", [["--dry-run", "--on", "gpus=1"], ["--on", "cpus=4"]])
+def test_a_cluster_that_cannot_be_planned_for_is_exit_code_2(words: list[str]) -> None:
+    assert cli.main(["run", QUICKSTART, *words]) == cli.USAGE
+
+
 def test_planning_imports_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys; from dsa_ray.cli import main; assert main(['run', sys.argv[1], '--dry-run']) == 0; "

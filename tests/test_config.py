@@ -125,6 +125,13 @@ def test_overrides_win_over_the_file_and_make_sections(tmp_path: Path) -> None:
     assert loaded.generate.skills_per_exercise == (1, 3)
 
 
+def test_a_textbook_has_to_fit_the_teachers_that_write_it() -> None:
+    long, short = {"model": "a", "max_model_len": 8192}, {"model": "b", "max_model_len": 1024}
+    assert config(teachers=[long, {**short, "writes": ["answers"]}], generate={"max_textbook_tokens": 4096})
+    with pytest.raises(ConfigError, match=r"max_textbook_tokens: 4096 leaves no room .* 1024"):
+        config(teachers=[long, short], generate={"max_textbook_tokens": 4096})
+
+
 def test_what_is_written_out_is_read_back_the_same() -> None:
     known = config(train={"steps": 3})
     assert parse(known.model_dump(mode="json")) == known

@@ -167,13 +167,20 @@ def test_this_machine_has_cpus_and_memory() -> None:
 
 def test_the_table_names_every_process_and_its_memory() -> None:
     wanted = config()
-    text = render(plan(wanted, SMALL), memory(wanted, model_shape("x-1B"), model_shape("x-1B")))
+    text = render(plan(wanted, SMALL), memory(wanted, [model_shape("x-1B")], model_shape("x-1B")))
     for word in ("curator", "recorder", "teacher", "student", "rank", "examiner", "together", "optimizer"):
         assert word in text
 
 
 def test_the_table_warns_when_memory_will_not_do() -> None:
     wanted = config()
-    rows = memory(wanted, model_shape("x-70B"), model_shape("x-1B"))
+    rows = memory(wanted, [model_shape("x-70B")], model_shape("x-1B"))
     assert "warning" in render(plan(wanted, SMALL), rows)
     assert "warning" not in render(plan(wanted, ClusterShape(cpus=2, memory_gib=2000)), rows)
+
+
+def test_each_teacher_of_a_pool_has_to_agree_with_its_cards() -> None:
+    teachers = [{"model": "a", "tensor_parallel": 2}, {"model": "b"}]
+    assert plan(config(teachers=teachers, cluster={"replica_gpus": 2}), ClusterShape(cpus=64, gpus=4)).gpus == 4
+    with pytest.raises(PlacementError, match=r"teachers\.0\.tensor_parallel=2 .* set cluster\.replica_gpus=2"):
+        plan(config(teachers=teachers, cluster={"replica_gpus": 1}), ClusterShape(cpus=64, gpus=4))
