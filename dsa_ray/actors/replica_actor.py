@@ -56,6 +56,7 @@ class ReplicaActor(Replica):
                 concurrency=config.generate.in_flight,
                 threads=share[1],
                 timeout_s=config.generate.request_timeout_s,
+                ray_metrics=True,
             ),
             incarnation=incarnation,
             lease=lease if handle is not None else None,
