@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from dsa_ray.sections import BudgetConfig, ChecksConfig, Positive, Section, SeedConfig, Share
 
+ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+
 
 class ConfigError(Exception):
     """A broken configuration: one clear line, exit code 2."""
@@ -269,6 +271,10 @@ class ClusterConfig(Section):
     student_gpus: float = Field(default=0.0, ge=0)
     """GPUs of the student replica that sits the exam."""
     placement_timeout_s: float = Field(default=120.0, gt=0)
+    """In a cluster that is joined: how long its autoscaler may take to bring what the run needs to begin."""
+    groups: dict[Literal["core", "teacher", "student", "rank"], ResourceName] = Field(default_factory=dict)
+    """Custom Ray resource that the nodes of a process have to offer, e.g. {rank: trainer, teacher: generator}: keeps
+    ranks off spot nodes. `core` is what keeps the run together: curator, recorder, the trainer's controller."""
 
 
 class WatchConfig(Section):

@@ -59,6 +59,8 @@ def config(**sections: Any) -> Config:
             "train={offload_optimizer: true, deepspeed: {zero_optimization: {offload_optimizer: {device: nvme}}}}",
             r"train\.deepspeed\.zero_optimization\.offload_optimizer: train\.offload_optimizer is set too",
         ),
+        ("cluster.groups={ranks: trainer}", r"cluster\.groups\.ranks.*: input should be 'core', 'teacher'"),
+        ("cluster.groups={rank: a b}", r"cluster\.groups\.rank: .*pattern"),
         ("train.schedule=step", r"train\.schedule: .*'step'"),
         ("train.textbook_order=alphabet", r"train\.textbook_order: .*'alphabet'"),
         ("train", "write it as section.key=value"),

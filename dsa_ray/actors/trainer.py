@@ -8,7 +8,8 @@ checkpoint   everything that belongs to the end of step S, in one folder, upload
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -38,6 +39,8 @@ class TrainerShares:
     rank_gpus: float
     reader_cpus: float
     rank_threads: int
+    rank_group: Mapping[str, float] = field(default_factory=dict)
+    """Ray resource of the nodes on which ranks may lie."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -79,7 +82,9 @@ def fit(
         scaling_config=ScalingConfig(
             num_workers=config.train.ranks,
             use_gpu=shares.rank_gpus > 0,
-            resources_per_worker={"CPU": shares.rank_cpus} | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {}),
+            resources_per_worker={"CPU": shares.rank_cpus}
+            | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {})
+            | dict(shares.rank_group),
         ),
         run_config=RunConfig(
             name=CHECKPOINTS,

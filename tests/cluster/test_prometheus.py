@@ -57,7 +57,9 @@ def prometheus(targets: Path, tmp_path: Path) -> Iterator[str]:
     """A server that scrapes it every second; yields its address."""
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "scrape_configs": [{"job_name": "ray", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "2s"}]}],
+        "scrape_configs": [
+            {"job_name": "ray", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "2s"}]}
+        ],
         "rule_files": [str(ALERTS)],
     }
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
