@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 the run failed, 2 configuration or usage, 3 stalled, 130 i
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("config", metavar="CONFIG", help="a YAML file, e.g. configs/quickstart.yaml")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.steps=50 run.name=second")
     run.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    run.add_argument("--auto-resume", action="store_true", help="go on with the run of this name where there is one")
     run.add_argument("--allow-changes", action="store_true", help="resume although the configuration changed")
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
     run.add_argument(
@@ -77,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text)
         sub.add_argument("run", metavar="RUN", help="its folder or URI; a name is looked up in runs/")
         sub.set_defaults(command=command)
+
+    logs = commands.add_parser("logs", help="the log of one of a run's processes")
+    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("process", metavar="PROCESS", nargs="?", help="e.g. curator, teacher-0; without one, list them")
+    logs.add_argument("--tail", type=int, default=200, metavar="N", help="only the last N lines (default: 200)")
+    logs.set_defaults(command=logs_command)
 
     explain = commands.add_parser("explain", help="the whole story of one exercise")
     explain.add_argument("run", metavar="RUN")
@@ -119,7 +127,7 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.loggers import check_loggers
 
     config = load(parsed.config, parsed.overrides)
-    if parsed.allow_changes and not parsed.resume:
+    if parsed.allow_changes and not (parsed.resume or parsed.auto_resume):
         raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
         print(dry_run(config, parsed.on))
@@ -130,13 +138,17 @@ def run_command(parsed: argparse.Namespace) -> int:
     check_loggers(config)
     if not joins_cluster(config):
         plan(config, this_machine())
-    _check_name(config, parsed.resume)
-    if not parsed.resume:
+    resume = parsed.resume or (parsed.auto_resume and _is_there(config))
+    if parsed.auto_resume and resume and _is_finished(config):
+        print(f"{_folder_of(config)}: this run is finished already; see `dsa report`")
+        return 0
+    _check_name(config, resume)
+    if not resume:
         graph_commands.check_start(config)
 
     from dsa_ray.pipeline import run
 
-    return run(config, resume=parsed.resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
+    return run(config, resume=resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
 
 
 def generate_command(parsed: argparse.Namespace) -> int:
@@ -206,6 +218,26 @@ def _summary(config: Config) -> str:
     )
 
 
+def _folder_of(config: Config) -> str:
+    return f"{config.run.storage.rstrip('/')}/{config.run.name}"
+
+
+def _is_there(config: Config) -> bool:
+    from dsa_ray.storage.run_folder import RunFolder
+
+    return RunFolder.exists_in(config.run.storage, config.run.name)
+
+
+def _is_finished(config: Config) -> bool:
+    """Whether the run of this name came to its end with this very configuration, so that nothing is left to do."""
+    from dsa_ray.storage.run_folder import RunFolder
+
+    run = RunFolder.open(_folder_of(config))
+    if not run.exists("summary.json") or run.config != config:
+        return False
+    return json.loads(run.read_text("summary.json")).get("state") == "finished"
+
+
 def _check_name(config: Config, resume: bool) -> None:
     """Before minutes are spent: is the run's name free, or is there something to resume?"""
     from dsa_ray.storage.filesystem import Folder
@@ -226,6 +258,23 @@ def status_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.storage.run_folder import RunFolder, find_run
 
     print("\n".join(status_lines(RunFolder.open(find_run(parsed.run)))))
+    return 0
+
+
+def logs_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report.logs import UnknownProcess, listing, processes, tail
+    from dsa_ray.storage.run_folder import RunFolder
+
+    if parsed.tail < 1:
+        raise ConfigError("--tail: must be at least 1")
+    run = RunFolder.open(_find_run(parsed.run))
+    if parsed.process is None:
+        print("\n".join(listing(processes(run.folder))))
+        return 0
+    try:
+        print("\n".join(tail(processes(run.folder), parsed.process, parsed.tail)))
+    except UnknownProcess as error:
+        raise ConfigError(str(error)) from None
     return 0
 
 

@@ -32,6 +32,7 @@ from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
+from dsa_ray.actors.whereabouts import RUN_VARIABLE
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.engines.base import EngineError
@@ -87,7 +88,7 @@ class Ring:
     def start(self) -> Placement:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
-        _connect(config)
+        _connect(config, self._run.path)
         self._placement = placement = _place(config, self._scope)
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(
@@ -289,11 +290,11 @@ class Ring:
             self._recording = None
 
 
-def _connect(config: Config) -> None:
+def _connect(config: Config, run: str) -> None:
     """Join the configured cluster, or start one on this machine, on loopback."""
     if ray.is_initialized():
         return
-    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment()}}
+    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment(run)}}
     if joins_cluster(config):
         ray.init(address=config.cluster.address or "auto", **quiet)
         return
@@ -325,9 +326,14 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """Of a cluster that a run starts for itself: rows are small and few."""
 
 
-def _environment() -> dict[str, str]:
-    """What every process of a run is told: no telemetry, no thread pools beyond the plan."""
-    return {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
+def _environment(run: str) -> dict[str, str]:
+    """What every process of a run is told: where the run lies, no telemetry, no thread pools beyond the plan."""
+    return {
+        RUN_VARIABLE: run,
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    }
 
 
 def _cluster_shape() -> ClusterShape:

@@ -22,6 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
 from dsa_ray.actors.publishing import Publisher
+from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import Config, parse
 from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
@@ -48,6 +49,7 @@ class TrainerActor:
     """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor."""
 
     def fit(self, config: dict[str, Any], run: str, student_path: str, curator: ActorHandle, shares: Any) -> None:
+        note_process("trainer")
         fit(parse(config), RunFolder.open(run), student_path, curator, shares)
 
 
@@ -113,6 +115,7 @@ def _train(setup: dict[str, Any]) -> None:
     torch.set_num_threads(setup["threads"])
     config, curator = parse(setup["config"]), setup["curator"]
     rank = ray.train.get_context().get_world_rank()
+    note_process(f"rank-{rank}")
     model, tokenizer = load_student(setup["student"], config.train)
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
     checkpointer = Checkpointer(engine, tokenizer, config, setup["run"], curator)
