@@ -23,37 +23,28 @@ from tests.storage.test_checkpoints import save, stage
 
 pytest.importorskip("s3fs", reason="s3fs is not installed (pip install s3fs)")
 pytest.importorskip("moto.server", reason="moto is not installed (pip install 'moto[server]')")
-SERVER = """
-import sys
-from werkzeug.serving import make_server
-from moto.server import DomainDispatcherApplication, create_backend_app
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app, service="s3"), threaded=True)
-print(server.server_port, flush=True)
-server.serve_forever()
-"""
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The URI of an empty bucket; the environment names the server, as it would name a user's."""
     import s3fs
+    from moto.server import ThreadedMotoServer
 
     patch = pytest.MonkeyPatch()
     patch.setenv("AWS_ACCESS_KEY_ID", "test")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
     try:
-        assert server.stdout is not None
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.stdout.readline().strip()}")
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         s3fs.S3FileSystem.clear_instance_cache()
         s3fs.S3FileSystem().mkdir("runs")
         yield "s3://runs"
     finally:
-        server.terminate()
-        server.wait(timeout=20)
+        server.stop()
         patch.undo()
         s3fs.S3FileSystem.clear_instance_cache()
 
