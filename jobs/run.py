@@ -5,7 +5,7 @@
 A job runs in a temporary copy of the working directory, so `run.storage` has to be absolute or a URI; a relative one is
 refused with exit code 2. The job joins the cluster that started it unless an override `cluster.address=` is given. A
 job that is submitted again goes on with its run; one whose run is finished says so and ends well. The last line and the
-exit code say how it ended, and `ray job stop` is an interruption: the run can be gone on with.
+exit code say how it ended. SIGTERM (`ray job stop`, Slurm) is an interruption: the run can be gone on with.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ def closing(code: int) -> str:
 
 if __name__ == "__main__":
     inside = JOB_VARIABLE in os.environ
-    if inside:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     ended = main(arguments(sys.argv[1:], inside))
     if inside:
         sys.stderr.flush()
