@@ -108,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--push", metavar="NAME", help="upload it to the Hugging Face hub as a private dataset")
     export.set_defaults(command=export_command)
 
+    docs = commands.add_parser("docs", help="references made from the package itself, as Markdown or JSON")
+    docs.add_argument("what", choices=("config", "metrics", "dashboard"))
+    docs.set_defaults(command=docs_command)
+
     doctor = commands.add_parser("doctor", help="is this machine fit?")
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
@@ -345,6 +349,18 @@ def export_command(parsed: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             print(f"dsa: --push {parsed.push}: {str(error).splitlines()[0]}", file=sys.stderr)
             return Exit.FAILED
+    return 0
+
+
+def docs_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report import dashboard, reference
+
+    made = {
+        "config": reference.config_reference,
+        "metrics": reference.metrics_reference,
+        "dashboard": dashboard.text,
+    }
+    print(made[parsed.what](), end="")
     return 0
 
 

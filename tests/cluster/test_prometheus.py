@@ -35,31 +35,30 @@ def test_promtool_finds_no_fault_with_the_alert_rules() -> None:
 
 
 @pytest.fixture
-def targets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cluster on this machine; yields the file in which Ray lists where metrics are to be had."""
+def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A cluster on this machine; yields where its metrics are to be had."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    context = ray.init(
+    port = free_port()
+    ray.init(
         address="local",
         num_cpus=1,
-        include_dashboard=True,
-        dashboard_host="127.0.0.1",
+        include_dashboard=False,
         object_store_memory=100 * 2**20,
         log_to_driver=False,
         configure_logging=False,
+        _metrics_export_port=port,
     )
-    yield Path(context.address_info["session_dir"]).parent / "prom_metrics_service_discovery.json"
+    yield f"{ray.util.get_node_ip_address()}:{port}"
     ray.shutdown()
 
 
 @pytest.fixture
-def prometheus(targets: Path, tmp_path: Path) -> Iterator[str]:
+def prometheus(target: str, tmp_path: Path) -> Iterator[str]:
     """A server that scrapes it every second; yields its address."""
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "scrape_configs": [
-            {"job_name": "ray", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "2s"}]}
-        ],
+        "scrape_configs": [{"job_name": "ray", "static_configs": [{"targets": [target]}]}],
         "rule_files": [str(ALERTS)],
     }
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
