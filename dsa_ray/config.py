@@ -80,6 +80,7 @@ class TeacherConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     """With `openai`: the environment variable that holds the key."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """In which the weights are held; `auto` takes the model's own."""
     max_model_len: Positive = 1024
     """Longest prompt plus answer, tokens."""
     tensor_parallel: Positive = 1
@@ -130,10 +131,13 @@ class GenerateConfig(Section):
     max_exercises: Positive = 100_000
     """No more exercises than this are ordered, children included."""
     temperature: float = Field(default=1.0, ge=0)
+    """Of the teacher's sampling; 0 takes the likeliest token."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """The teacher samples from the likeliest tokens that together have this probability."""
     max_tokens: Positive = 256
     """Longest answer of the teacher, tokens; textbooks get `max_textbook_tokens`."""
     max_textbook_tokens: Positive = 640
+    """Longest textbook page, tokens."""
     structured: bool = True
     """Constrain the answer to the JSON schema of its kind."""
     attempts: Positive = 3
@@ -162,7 +166,9 @@ class TrainConfig(Section):
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage."""
     precision: Literal["bf16", "fp32", "fp16"] = "bf16"
+    """Of weights and activations; the optimizer keeps 32 bits."""
     optimizer: Literal["adamw"] = "adamw"
+    """AdamW is the only one."""
     lora_rank: int = Field(default=0, ge=0)
     """0 tunes all weights; above, a PEFT adapter of this rank."""
     lora_targets: tuple[str, ...] = ()
@@ -184,6 +190,7 @@ class TrainConfig(Section):
     textbook_passes: int = Field(default=1, ge=0)
     """How often the textbooks are read before the exercises; 0 leaves them out."""
     learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak of the schedule, on exercises."""
     textbook_learning_rate: float | None = Field(default=None, gt=0)
     """Defaults to `learning_rate`."""
     textbook_order: Literal["graph", "reversed", "shuffled"] = "graph"
@@ -195,8 +202,11 @@ class TrainConfig(Section):
     final_lr_share: Share = 0.1
     """Where the cosine or the line ends, as a share of the peak."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decoupled weight decay."""
     grad_clip: float = Field(default=1.0, gt=0)
+    """Gradients with a larger norm are scaled down to it."""
     activation_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
     compile: bool = False
     """Compile the model's layers (torch.compile): some minutes at the start, faster steps after it. GPUs only."""
     checkpoint_every: Positive = 200
@@ -227,6 +237,7 @@ class DynamicsConfig(Section):
     baseline: Literal["inline", "probe"] = "inline"
     """Planted wrong answers: trained on among the rest (inline) or forward only (probe)."""
     planted_share: Share = 0.02
+    """Planted wrong answers, per exercise."""
     planted_min: int = Field(default=64, ge=0)
     """At least this many planted, once enough exercises are written."""
     window: Positive = 512
@@ -244,6 +255,7 @@ class DynamicsConfig(Section):
     harder: int = Field(default=0, ge=0)
     """New harder exercises of its own skills for each of two easy ones, beside the one composed of both."""
     max_difficulty: Positive = 5
+    """Verdicts order nothing beyond this difficulty."""
 
     @property
     def cap(self) -> int:
@@ -254,7 +266,9 @@ class EvaluateConfig(Section):
     exam: str = "embedded"
     """`embedded`, or a JSONL file with `skill`, `question`, `answer` per line."""
     questions_per_skill: Positive = 20
+    """Of the built-in exam."""
     max_tokens: Positive = 96
+    """Longest answer of the student, tokens."""
     answer_timeout_s: float = Field(default=3.0, gt=0)
     """Time that the mathematical check of one answer may take."""
 

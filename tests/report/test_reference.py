@@ -27,6 +27,10 @@ def test_the_configuration_reference_has_every_key_once_per_section() -> None:
     assert sorted(rows) == sorted(keys(Config))
 
 
+def test_every_key_has_its_sentence() -> None:
+    assert [line for line in config_reference().splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
+
+
 @pytest.mark.parametrize(
     "row",
     [
