@@ -247,6 +247,11 @@ class Curator:
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "reviews": supply.in_review,
             "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
+            "generated": {
+                "prompts": supply.spending.total.input_tokens,
+                "answers": supply.spending.total.output_tokens,
+                "accepted": supply.output_tokens,
+            },
         }
 
     def facts(self) -> dict[str, Any]:

@@ -83,7 +83,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         _split("In flight", "generate_in_flight", "replica"),
         _split("Failed requests", "generate_errors", "replica"),
         _split("Since the last answer", "generate_silent_seconds", "replica", "s"),
-        Panel("Cost", ((_newest("spent_tokens"), "{{run}} tokens"), (_newest("spent_money"), "{{run}} money"))),
+        _split("Tokens written and asked", "generate_tokens", "of", about="accepted / answers is the accepted share."),
+        _plain("Spent", "spent_money", about="At generate.budget's prices."),
     )),
     ("Curriculum", (
         Panel("Written", ((_newest("exercises_written"), "{{run}} exercises"),

@@ -90,7 +90,8 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("feedback_lag_seconds", "The same in seconds.", _QUANTILE),
     ("mastery_ratio", "Share of a level's judged exercises whose newest verdict is easy_to_learn, 0 to 1.",
      {"level": f"level of the graph from 0; `{LEVELS}+` from {LEVELS} on"}),
-    ("spent_tokens", "Tokens that generation has cost, prompts and rejected attempts included where counted.", {}),
+    ("generate_tokens", "Tokens of generation so far, rejected attempts included.",
+     {"of": "prompts; answers; accepted: those answers that were"}),
     ("spent_money", "What that cost at generate.budget's prices.", {}),
 )  # fmt: skip
 METRICS = tuple(Metric(name=f"{PREFIX}{name}", help=text, labels=labels) for name, text, labels in _TABLE)
@@ -161,9 +162,10 @@ def _generation(status: Mapping[str, Any], replicas: Sequence[Mapping[str, Any]]
     for key, queue in QUEUES.items():
         if key in status:
             yield _sample("queue_depth", status[key], queue=queue)
-    for key in ("tokens", "money"):
-        if key in status.get("spent", {}):
-            yield _sample(f"spent_{key}", status["spent"][key])
+    for of, tokens in status.get("generated", {}).items():
+        yield _sample("generate_tokens", tokens, of=of)
+    if "money" in status.get("spent", {}):
+        yield _sample("spent_money", status["spent"]["money"])
 
 
 def _outcome(status: Mapping[str, Any]) -> Iterator[Sample]:
