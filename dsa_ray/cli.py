@@ -11,11 +11,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsa_ray import graph_commands
 from dsa_ray.config import Config, ConfigError, load
 from dsa_ray.exits import Exit
 from dsa_ray.graph_commands import EXPORTS, export_graph
+
+if TYPE_CHECKING:
+    from dsa_ray.storage.run_folder import RunFolder
 
 BENCHES = Path(__file__).resolve().parents[1] / "jobs" / "bench"
 
@@ -77,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         ("report", report_command, "what a finished run came to"),
     ):
         sub = commands.add_parser(name, help=text)
-        sub.add_argument("run", metavar="RUN", help="its folder or URI; a name is looked up in runs/")
+        sub.add_argument("run", metavar="RUN", help="its folder, URI or job id; a name is looked up in runs/")
         sub.set_defaults(command=command)
 
     logs = commands.add_parser("logs", help="the log of one of a run's processes")
@@ -259,19 +263,17 @@ def _check_name(config: Config, resume: bool) -> None:
 
 def status_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.status import status_lines
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    print("\n".join(status_lines(RunFolder.open(find_run(parsed.run)))))
+    print("\n".join(status_lines(_open_run(parsed.run))))
     return 0
 
 
 def logs_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.logs import UnknownProcess, listing, processes, tail
-    from dsa_ray.storage.run_folder import RunFolder
 
     if parsed.tail < 1:
         raise ConfigError("--tail: must be at least 1")
-    run = RunFolder.open(_find_run(parsed.run))
+    run = _open_run(parsed.run)
     if parsed.process is None:
         print("\n".join(listing(processes(run.folder))))
         return 0
@@ -285,9 +287,8 @@ def logs_command(parsed: argparse.Namespace) -> int:
 def report_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.closing import final_lines
     from dsa_ray.report.summary import SummaryError, read
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(find_run(parsed.run))
+    run = _open_run(parsed.run)
     if not run.exists("summary.json"):
         raise ConfigError(f"{run.path}: this run has not ended yet; see `dsa status {parsed.run}`")
     try:
@@ -300,9 +301,8 @@ def report_command(parsed: argparse.Namespace) -> int:
 
 def explain_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.explain import UnknownExercise, render, trace
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(find_run(parsed.run))
+    run = _open_run(parsed.run)
     try:
         print(render(trace(run.journal, parsed.exercise)))
     except UnknownExercise as error:
@@ -333,14 +333,13 @@ def export_command(parsed: argparse.Namespace) -> int:
         return export_graph(parsed)
 
     from dsa_ray.storage.datasets import FORMATS, export, push
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
     if parsed.format not in FORMATS:
         known = ", ".join((*FORMATS, *EXPORTS))
         raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {known}")
     if parsed.push and "://" in parsed.out:
         raise ConfigError("--push: uploads a local folder; give one with --out")
-    counts = export(RunFolder.open(find_run(parsed.source)), parsed.format, parsed.out, parsed.all)
+    counts = export(_open_run(parsed.source), parsed.format, parsed.out, parsed.all)
     for name, count in counts.items():
         print(f"{parsed.out.rstrip('/')}/{name}: {count} rows")
     if parsed.push:
@@ -381,6 +380,21 @@ def bench_command(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"bench {parsed.name}: there is none of this name; known are {', '.join(known) or 'none'}")
     command = [sys.executable, str(BENCHES / f"{parsed.name}.py"), *(["--quick"] if parsed.quick else [])]
     return subprocess.call(command)
+
+
+def _open_run(name: str) -> RunFolder:
+    """The run of a folder, URI or name in `runs/`, or of a submitted job.
+
+    Raises:
+        ConfigError: there is none; one line.
+    """
+    from dsa_ray.storage.run_folder import RunFolder, find_run
+
+    if name.startswith(("raysubmit_", "job:")):
+        from dsa_ray.actors.jobs import run_of_job
+
+        return RunFolder.open(run_of_job(name))
+    return RunFolder.open(find_run(name))
 
 
 if __name__ == "__main__":

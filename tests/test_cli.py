@@ -186,6 +186,13 @@ def test_logs_lists_a_runs_processes_and_shows_one(tmp_path: Path, capsys: pytes
     assert cli.main(["logs", run.path, "nobody"]) == cli.USAGE
 
 
+def test_a_run_may_be_named_by_its_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    monkeypatch.setattr("dsa_ray.actors.jobs.run_of_job", {"raysubmit_a": run.path, "job:old": run.path}.__getitem__)
+    assert cli.main(["status", "raysubmit_a"]) == 0
+    assert cli.main(["logs", "job:old"]) == 0
+
+
 def test_resuming_a_run_that_is_not_there_is_refused(pipeline: SimpleNamespace, storage: str) -> None:
     assert cli.main(["run", QUICKSTART, storage, "--resume"]) == Exit.USAGE
 
