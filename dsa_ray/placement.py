@@ -81,9 +81,7 @@ class _Wish:
     """Whether it keeps CPUs busy, and so gets threads."""
 
 
-def plan(
-    config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING, elastic: bool = False
-) -> Placement:
+def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING, elastic: bool = False) -> Placement:
     """Lay the run out on the cluster.
 
     `cluster.cpus` of the configuration limits the CPUs; on a cluster that is joined (`cluster.address`) it may also be
