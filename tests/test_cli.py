@@ -183,7 +183,7 @@ def test_logs_lists_a_runs_processes_and_shows_one(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out.startswith("driver")
     assert cli.main(["logs", run.path, "driver"]) == 0
     assert "all is well" in capsys.readouterr().out
-    assert cli.main(["logs", run.path, "nobody"]) == cli.USAGE
+    assert cli.main(["logs", run.path, "nobody"]) == Exit.USAGE
 
 
 def test_a_run_may_be_named_by_its_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_dry_run_plans_for_a_cluster_that_is_not_at_hand(capsys: pytest.Captur
 
 @pytest.mark.parametrize("words", [["--dry-run", "--on", "gpus=1"], ["--on", "cpus=4"]])
 def test_a_cluster_that_cannot_be_planned_for_is_exit_code_2(words: list[str]) -> None:
-    assert cli.main(["run", QUICKSTART, *words]) == cli.USAGE
+    assert cli.main(["run", QUICKSTART, *words]) == Exit.USAGE
 
 
 def test_planning_imports_none_of_the_heavy_libraries() -> None:
