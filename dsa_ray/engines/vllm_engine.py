@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, EngineRefused
 from dsa_ray.engines.engine_thread import EngineThread
 from dsa_ray.generation.tokens import with_chat_template
+
+logger = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -193,12 +196,10 @@ class _OwnProcess:
     def __init__(self, arguments: dict[str, Any], ray_metrics: bool) -> None:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
-        from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
         extension = f"{EndWithReplica.__module__}.{EndWithReplica.__qualname__}"
         settings = AsyncEngineArgs(**arguments, worker_extension_cls=extension, enable_log_requests=False)
-        counting = [RayPrometheusStatLogger] if ray_metrics else None
-        self._engine = AsyncLLM.from_engine_args(settings, stat_loggers=counting)
+        self._engine = AsyncLLM.from_engine_args(settings, stat_loggers=_stat_loggers(ray_metrics))
         self.tokenizer = self._engine.get_tokenizer()
         self.max_model_len = self._engine.model_config.max_model_len
 
@@ -246,6 +247,18 @@ class EndWithReplica:
             os._exit(1)
 
         threading.Thread(target=watch, name="end-with-replica", daemon=True).start()
+
+
+def _stat_loggers(ray_metrics: bool) -> list[Any] | None:
+    """vLLM's logger for Ray. It imports Ray Serve; where that lacks its packages there are none of these metrics."""
+    if not ray_metrics:
+        return None
+    from vllm.v1.metrics import ray_wrappers
+
+    if ray_wrappers.ray_metrics is None:
+        logger.warning("vLLM's own metrics are not published: they need Ray Serve (pip install 'ray[serve]')")
+        return None
+    return [ray_wrappers.RayPrometheusStatLogger]
 
 
 def _open_in_process(arguments: dict[str, Any]) -> Any:
