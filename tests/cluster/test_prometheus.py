@@ -18,13 +18,15 @@ import yaml
 
 from dsa_ray.actors.metrics import MetricsPublisher
 from dsa_ray.report.dashboard import queries
-from dsa_ray.report.metrics import samples
+from dsa_ray.report.metrics import Sample, samples
 from tests.report.test_metrics import REPLICA, STATUS
 from tests.test_job_cluster import free_port, wait_for_port
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 ALERTS = Path(__file__).parents[2] / "cluster" / "alerts.yaml"
 OURS = [query for query in queries() if "ray_vllm" not in query]
+RULES = [rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+RUNNING = {**STATUS, "train": {**STATUS["train"], "mfu": 0.4}}
 WITHIN_S = 90.0
 
 
@@ -32,6 +34,33 @@ WITHIN_S = 90.0
 def test_promtool_finds_no_fault_with_the_alert_rules() -> None:
     done = subprocess.run([PROMTOOL, "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (apt-get install prometheus)")
+def test_promql_answers_every_query_over_the_series_of_a_run_and_only_the_stall_raises_its_alert(
+    tmp_path: Path,
+) -> None:
+    stalled = samples({**RUNNING, "no_progress_s": 170.0}, [REPLICA], 0.0)
+    at = {"eval_time": "10m"}
+    tests = {
+        "interval": "15s",
+        "input_series": [{"series": series(sample), "values": f"{sample.value}+0x40"} for sample in stalled],
+        "promql_expr_test": [{"expr": query.replace("$run", "probe"), **at, "exp_samples": []} for query in OURS],
+        "alert_rule_test": [{"alertname": rule, **at, "exp_alerts": []} for rule in RULES],
+    }
+    path = tmp_path / "tests.yml"
+    path.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [tests]}))
+    done = subprocess.run([str(PROMTOOL), "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    told = (done.stdout + done.stderr).replace('\\"', '"')  # it expects nothing, and so lists whatever has an answer
+    assert [test["expr"] for test in tests["promql_expr_test"] if f'expr: "{test["expr"]}"' not in told] == []
+    # The heartbeat of these series is that of 1970.
+    assert {rule for rule in RULES if f"alertname: {rule}," in told} == {"RunNearsItsStallLimit", "DriverSilent"}
+
+
+def series(sample: Sample) -> str:
+    """As Ray exports it."""
+    labels = ",".join(f'{name}="{value}"' for name, value in (("run", "probe"), ("WorkerId", "w"), *sample.labels))
+    return f"ray_{sample.name}{{{labels}}}"
 
 
 @pytest.fixture
@@ -88,8 +117,7 @@ def test_prometheus_answers_every_query_of_the_dashboard_and_a_stall_raises_its_
     publisher = MetricsPublisher("probe")
     unanswered, deadline = set(OURS), time.monotonic() + WITHIN_S
     while unanswered and time.monotonic() < deadline:
-        train = {**STATUS["train"], "mfu": 0.4}
-        publisher.publish(samples({**STATUS, "train": train, "no_progress_s": 170.0}, [REPLICA], time.time()))
+        publisher.publish(samples({**RUNNING, "no_progress_s": 170.0}, [REPLICA], time.time()))
         time.sleep(1.0)
         unanswered = {query for query in unanswered if not answer(prometheus, query)}
     assert unanswered == set()
