@@ -53,7 +53,8 @@ test: setup
 	@$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
 
 test-all: setup
-	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	@.ci/prometheus
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

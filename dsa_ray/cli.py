@@ -6,15 +6,20 @@ Exit codes: 0 fine, 1 the run failed, 2 configuration or usage, 3 stalled, 130 i
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsa_ray import dynamics_commands, graph_commands
 from dsa_ray.config import Config, ConfigError, load
 from dsa_ray.exits import Exit
 from dsa_ray.graph_commands import EXPORTS, export_graph
+
+if TYPE_CHECKING:
+    from dsa_ray.storage.run_folder import RunFolder
 
 BENCHES = Path(__file__).resolve().parents[1] / "jobs" / "bench"
 
@@ -58,8 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("config", metavar="CONFIG", help="a YAML file, e.g. configs/quickstart.yaml")
     run.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.steps=50 run.name=second")
     run.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    run.add_argument("--auto-resume", action="store_true", help="go on with the run of this name where there is one")
     run.add_argument("--allow-changes", action="store_true", help="resume although the configuration changed")
     run.add_argument("--dry-run", action="store_true", help="print plan and memory, start nothing")
+    run.add_argument(
+        "--on", metavar="SHAPE", help="with --dry-run: a cluster to plan for, e.g. cpus=96,gpus=8,gpu_gib=80"
+    )
     run.set_defaults(command=run_command)
 
     generate = commands.add_parser("generate", help="write textbooks and exercises only; goes on where it was stopped")
@@ -72,8 +81,14 @@ def _parser() -> argparse.ArgumentParser:
         ("report", report_command, "what a finished run came to"),
     ):
         sub = commands.add_parser(name, help=text)
-        sub.add_argument("run", metavar="RUN", help="its folder or URI; a name is looked up in runs/")
+        sub.add_argument("run", metavar="RUN", help="its folder, URI or job id; a name is looked up in runs/")
         sub.set_defaults(command=command)
+
+    logs = commands.add_parser("logs", help="the log of one of a run's processes")
+    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("process", metavar="PROCESS", nargs="?", help="e.g. curator, teacher-0; without one, list them")
+    logs.add_argument("--tail", type=int, default=200, metavar="N", help="only the last N lines (default: 200)")
+    logs.set_defaults(command=logs_command)
 
     explain = commands.add_parser("explain", help="the whole story of one exercise")
     explain.add_argument("run", metavar="RUN")
@@ -99,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--push", metavar="NAME", help="upload it to the Hugging Face hub as a private dataset")
     export.set_defaults(command=export_command)
 
+    docs = commands.add_parser("docs", help="references made from the package itself, as Markdown or JSON")
+    docs.add_argument("what", choices=("config", "metrics", "dashboard"))
+    docs.set_defaults(command=docs_command)
+
     doctor = commands.add_parser("doctor", help="is this machine fit?")
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
@@ -119,22 +138,28 @@ def run_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.loggers import check_loggers
 
     config = load(parsed.config, parsed.overrides)
-    if parsed.allow_changes and not parsed.resume:
+    if parsed.allow_changes and not (parsed.resume or parsed.auto_resume):
         raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
-        print(dry_run(config))
+        print(dry_run(config, parsed.on))
         return 0
+    if parsed.on:
+        raise ConfigError("--on: plans for a cluster that is not at hand; give --dry-run too")
     check(config)
     check_loggers(config)
     if not joins_cluster(config):
         plan(config, this_machine())
-    _check_name(config, parsed.resume)
-    if not parsed.resume:
+    resume = parsed.resume or (parsed.auto_resume and _is_there(config))
+    if parsed.auto_resume and resume and _is_finished(config):
+        print(f"{_folder_of(config)}: this run is finished already; see `dsa report`")
+        return 0
+    _check_name(config, resume)
+    if not resume:
         graph_commands.check_start(config)
 
     from dsa_ray.pipeline import run
 
-    return run(config, resume=parsed.resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
+    return run(config, resume=resume, live=sys.stdout.isatty(), allow_changes=parsed.allow_changes)
 
 
 def generate_command(parsed: argparse.Namespace) -> int:
@@ -149,15 +174,18 @@ def generate_command(parsed: argparse.Namespace) -> int:
     return generate(config)
 
 
-def dry_run(config: Config) -> str:
+def dry_run(config: Config, on: str | None = None) -> str:
     """The summary, the placement and the memory estimate of a run, for people. Starts nothing, imports no Ray.
 
+    Args:
+        on: a cluster to plan for (`machine.shape_of`), rather than this machine or what the run asks for at best.
+
     Raises:
-        ConfigError: what `dsa run` would refuse on this machine; on a cluster that is joined, only what is wrong
-            whatever the cluster.
+        ConfigError: what `dsa run` would refuse on this machine, or on the cluster given; on one that is joined, only
+            what is wrong whatever the cluster.
     """
-    from dsa_ray.machine import this_machine
-    from dsa_ray.memory import memory, model_shape
+    from dsa_ray.machine import shape_of, this_machine
+    from dsa_ray.memory import estimate
     from dsa_ray.placement import demand, plan, render
     from dsa_ray.preflight import check_models, check_storage, joins_cluster
     from dsa_ray.report.loggers import check_loggers
@@ -165,10 +193,12 @@ def dry_run(config: Config) -> str:
     check_storage(config)
     check_models(config)
     check_loggers(config)
-    joined = joins_cluster(config)
-    shape = demand(config) if joined else this_machine()
-    rows = memory(config, model_shape(config.teacher.model), model_shape(config.student.model))
-    text = f"{_summary(config)}\n\n{render(plan(config, shape), rows)}"
+    joined = joins_cluster(config) and on is None
+    try:
+        shape = shape_of(on) if on else demand(config) if joined else this_machine()
+    except ValueError as error:
+        raise ConfigError(f"--on: {error}") from None
+    text = f"{_summary(config)}\n\n{render(plan(config, shape), estimate(config))}"
     if joined:
         text += (
             f"\n\nThis is what the run asks for at best; the cluster at {config.cluster.address or 'RAY_ADDRESS'} is "
@@ -186,8 +216,11 @@ def _summary(config: Config) -> str:
         [
             f"Run {config.run.name} in {config.run.storage.rstrip('/')}/{config.run.name}, seed {config.run.seed}",
             f"  target    {config.graph.target} (at most {config.graph.max_skills} skills)",
-            f"  teacher   {config.teacher.model} ({config.teacher.kind}), {generate.replicas} x {generate.in_flight} "
-            f"requests in flight, {generate.slots} slots",
+            *(
+                f"  teacher   {one.model} ({one.kind}), {one.replicas} x {generate.in_flight} requests in flight, "
+                f"{generate.slots} slots in all"
+                for one in config.pool
+            ),
             f"  student   {config.student.model}, {train.precision}{adapter}",
             f"  ranks     {train.ranks}, ZeRO-{train.zero_stage}",
             f"  training  {train.steps} steps of {train.rows_in_step} rows of {train.row_tokens} tokens, "
@@ -196,6 +229,26 @@ def _summary(config: Config) -> str:
             f"{dynamics.baseline} baseline{skills}",
         ]
     )
+
+
+def _folder_of(config: Config) -> str:
+    return f"{config.run.storage.rstrip('/')}/{config.run.name}"
+
+
+def _is_there(config: Config) -> bool:
+    from dsa_ray.storage.run_folder import RunFolder
+
+    return RunFolder.exists_in(config.run.storage, config.run.name)
+
+
+def _is_finished(config: Config) -> bool:
+    """Whether the run of this name came to its end with this very configuration, so that nothing is left to do."""
+    from dsa_ray.storage.run_folder import RunFolder
+
+    run = RunFolder.open(_folder_of(config))
+    if not run.exists("summary.json") or run.config != config:
+        return False
+    return json.loads(run.read_text("summary.json")).get("state") == "finished"
 
 
 def _check_name(config: Config, resume: bool) -> None:
@@ -215,18 +268,32 @@ def _check_name(config: Config, resume: bool) -> None:
 
 def status_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.status import status_lines
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    print("\n".join(status_lines(RunFolder.open(find_run(parsed.run)))))
+    print("\n".join(status_lines(_open_run(parsed.run))))
+    return 0
+
+
+def logs_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report.logs import UnknownProcess, listing, processes, tail
+
+    if parsed.tail < 1:
+        raise ConfigError("--tail: must be at least 1")
+    run = _open_run(parsed.run)
+    if parsed.process is None:
+        print("\n".join(listing(processes(run.folder))))
+        return 0
+    try:
+        print("\n".join(tail(processes(run.folder), parsed.process, parsed.tail)))
+    except UnknownProcess as error:
+        raise ConfigError(str(error)) from None
     return 0
 
 
 def report_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.closing import final_lines
     from dsa_ray.report.summary import SummaryError, read
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(find_run(parsed.run))
+    run = _open_run(parsed.run)
     if not run.exists("summary.json"):
         raise ConfigError(f"{run.path}: this run has not ended yet; see `dsa status {parsed.run}`")
     try:
@@ -239,9 +306,8 @@ def report_command(parsed: argparse.Namespace) -> int:
 
 def explain_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.report.explain import UnknownExercise, render, trace
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
-    run = RunFolder.open(find_run(parsed.run))
+    run = _open_run(parsed.run)
     try:
         print(render(trace(run.journal, parsed.exercise)))
     except UnknownExercise as error:
@@ -280,14 +346,13 @@ def export_command(parsed: argparse.Namespace) -> int:
         return export_graph(parsed)
 
     from dsa_ray.storage.datasets import FORMATS, export, push
-    from dsa_ray.storage.run_folder import RunFolder, find_run
 
     if parsed.format not in FORMATS:
         known = ", ".join((*FORMATS, *EXPORTS))
         raise ConfigError(f"--format {parsed.format}: there is none of this name; known are {known}")
     if parsed.push and "://" in parsed.out:
         raise ConfigError("--push: uploads a local folder; give one with --out")
-    counts = export(RunFolder.open(find_run(parsed.source)), parsed.format, parsed.out, parsed.all)
+    counts = export(_open_run(parsed.source), parsed.format, parsed.out, parsed.all)
     for name, count in counts.items():
         print(f"{parsed.out.rstrip('/')}/{name}: {count} rows")
     if parsed.push:
@@ -296,6 +361,18 @@ def export_command(parsed: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             print(f"dsa: --push {parsed.push}: {str(error).splitlines()[0]}", file=sys.stderr)
             return Exit.FAILED
+    return 0
+
+
+def docs_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report import dashboard, reference
+
+    made = {
+        "config": reference.config_reference,
+        "metrics": reference.metrics_reference,
+        "dashboard": dashboard.text,
+    }
+    print(made[parsed.what](), end="")
     return 0
 
 
@@ -316,6 +393,21 @@ def bench_command(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"bench {parsed.name}: there is none of this name; known are {', '.join(known) or 'none'}")
     command = [sys.executable, str(BENCHES / f"{parsed.name}.py"), *(["--quick"] if parsed.quick else [])]
     return subprocess.call(command)
+
+
+def _open_run(name: str) -> RunFolder:
+    """The run of a folder, URI or name in `runs/`, or of a submitted job.
+
+    Raises:
+        ConfigError: there is none; one line.
+    """
+    from dsa_ray.storage.run_folder import RunFolder, find_run
+
+    if name.startswith(("raysubmit_", "job:")):
+        from dsa_ray.actors.jobs import run_of_job
+
+        return RunFolder.open(run_of_job(name))
+    return RunFolder.open(find_run(name))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from dsa_ray.sections import (
     Share,
 )
 
+ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+
 
 class ConfigError(Exception):
     """A broken configuration: one clear line, exit code 2."""
@@ -88,6 +90,7 @@ class TeacherConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     """With `openai`: the environment variable that holds the key."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """In which the weights are held; `auto` takes the model's own."""
     max_model_len: Positive = 1024
     """Longest prompt plus answer, tokens."""
     tensor_parallel: Positive = 1
@@ -138,10 +141,13 @@ class GenerateConfig(Section):
     max_exercises: Positive = 100_000
     """No more exercises than this are ordered, children included."""
     temperature: float = Field(default=1.0, ge=0)
+    """Of the teacher's sampling; 0 takes the likeliest token."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """The teacher samples from the likeliest tokens that together have this probability."""
     max_tokens: Positive = 256
     """Longest answer of the teacher, tokens; textbooks get `max_textbook_tokens`."""
     max_textbook_tokens: Positive = 640
+    """Longest textbook page, tokens."""
     structured: bool = True
     """Constrain the answer to the JSON schema of its kind."""
     attempts: Positive = 3
@@ -170,7 +176,9 @@ class TrainConfig(Section):
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage."""
     precision: Literal["bf16", "fp32", "fp16"] = "bf16"
+    """Of weights and activations; the optimizer keeps 32 bits."""
     optimizer: Literal["adamw"] = "adamw"
+    """AdamW is the only one."""
     lora_rank: int = Field(default=0, ge=0)
     """0 tunes all weights; above, a PEFT adapter of this rank."""
     lora_targets: tuple[str, ...] = ()
@@ -192,6 +200,7 @@ class TrainConfig(Section):
     textbook_passes: int = Field(default=1, ge=0)
     """How often the textbooks are read before the exercises; 0 leaves them out."""
     learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak of the schedule, on exercises."""
     textbook_learning_rate: float | None = Field(default=None, gt=0)
     """Defaults to `learning_rate`."""
     textbook_order: Literal["graph", "reversed", "shuffled"] = "graph"
@@ -203,8 +212,11 @@ class TrainConfig(Section):
     final_lr_share: Share = 0.1
     """Where the cosine or the line ends, as a share of the peak."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decoupled weight decay."""
     grad_clip: float = Field(default=1.0, gt=0)
+    """Gradients with a larger norm are scaled down to it."""
     activation_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
     compile: bool = False
     """Compile the model's layers (torch.compile): some minutes at the start, faster steps after it. GPUs only."""
     checkpoint_every: Positive = 200
@@ -257,6 +269,7 @@ class DynamicsConfig(Section):
     baseline: Literal["inline", "probe"] = "inline"
     """Planted wrong answers: trained on among the rest (inline) or forward only (probe)."""
     planted_share: Share = 0.02
+    """Planted wrong answers, per exercise."""
     planted_min: int = Field(default=64, ge=0)
     """At least this many planted, once enough exercises are written."""
     window: Positive = 512
@@ -276,6 +289,7 @@ class DynamicsConfig(Section):
     harder: int = Field(default=0, ge=0)
     """New harder exercises of its own skills for each of two easy ones, beside the one composed of both."""
     max_difficulty: Positive = 5
+    """Verdicts order nothing beyond this difficulty."""
 
     @property
     def cap(self) -> int:
@@ -286,7 +300,9 @@ class EvaluateConfig(Section):
     exam: str = "embedded"
     """`embedded`, or a JSONL file with `skill`, `question`, `answer` per line."""
     questions_per_skill: Positive = 20
+    """Of the built-in exam."""
     max_tokens: Positive = 96
+    """Longest answer of the student, tokens."""
     answer_timeout_s: float = Field(default=3.0, gt=0)
     """Time that the mathematical check of one answer may take."""
 
@@ -303,6 +319,10 @@ class ClusterConfig(Section):
     student_gpus: float = Field(default=0.0, ge=0)
     """GPUs of the student replica that sits the exam."""
     placement_timeout_s: float = Field(default=120.0, gt=0)
+    """In a cluster that is joined: how long its autoscaler may take to bring what the run needs to begin."""
+    groups: dict[Literal["core", "teacher", "student", "rank"], ResourceName] = Field(default_factory=dict)
+    """Custom Ray resource that the nodes of a process have to offer, e.g. {rank: trainer, teacher: generator}: keeps
+    ranks off spot nodes. `core` is what keeps the run together: curator, recorder, the trainer's controller."""
 
 
 class WatchConfig(Section):
@@ -385,10 +405,11 @@ def _check_teacher(config: Config) -> None:
             f"generate.slots: {config.generate.slots} is less than generate.in_flight {config.generate.in_flight}, "
             "so a replica could never be full; raise slots or lower in_flight"
         )
-    if config.generate.max_textbook_tokens >= teacher.max_model_len:
+    shortest = min(one.max_model_len for one in config.pool if "questions" in one.writes)
+    if config.generate.max_textbook_tokens >= shortest:
         raise ValueError(
             f"generate.max_textbook_tokens: {config.generate.max_textbook_tokens} leaves no room for a prompt in "
-            f"teacher.max_model_len {teacher.max_model_len}; lower the one or raise the other"
+            f"teacher.max_model_len {shortest}; lower the one or raise the other"
         )
 
 

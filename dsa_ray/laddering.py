@@ -37,9 +37,9 @@ from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.ladder_intake import SAMPLES
 from dsa_ray.ladders.ladder import Ladder, Shape
 from dsa_ray.ladders.samples import Tokenised, ordered, samples, tokenised
-from dsa_ray.placement import Share, plan, teacher_share
-from dsa_ray.records import Exercise, SkillBrief, Verdict, VerdictClass, Written
-from dsa_ray.ring import cluster_shape, connect
+from dsa_ray.placement import Share, teacher_share
+from dsa_ray.records import Exercise, Scope, SkillBrief, Verdict, VerdictClass, Written
+from dsa_ray.ring import connect, place
 from dsa_ray.sections import LaddersConfig
 from dsa_ray.skills.graph import briefs, from_node_link
 from dsa_ray.storage.filesystem import Folder
@@ -204,8 +204,8 @@ class _Pool:
     def start(self) -> None:
         """Join or start the cluster and start all engines; returns when they are ready."""
         config = self._config
-        connect(config)
-        placement = plan(config, cluster_shape())
+        connect(config, self._run.path)
+        placement = place(config, Scope.TRAINING)
         for number, teacher in enumerate(config.pool):
             share = placement[teacher_share(number)]
             served = config.model_copy(update={"teacher": teacher})

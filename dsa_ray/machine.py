@@ -23,6 +23,8 @@ class ClusterShape:
     nodes: int = 1
     node_gpus: tuple[int, ...] = ()
     """GPUs of each node; empty = spread evenly."""
+    gpu_gib: float = 0.0
+    """Memory of one GPU; 0 = not known."""
 
     def cards(self) -> list[int]:
         """GPUs per node, as a list."""
@@ -30,6 +32,31 @@ class ClusterShape:
             return list(self.node_gpus)
         each, more = divmod(self.gpus, self.nodes)
         return [each + (1 if node < more else 0) for node in range(self.nodes)]
+
+
+def shape_of(text: str) -> ClusterShape:
+    """A shape in words, for planning on a cluster that is not at hand: `cpus=96,gpus=8,gpu_gib=80`.
+
+    Raises:
+        ValueError: one line that names what is wrong.
+    """
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, sign, value = (word.strip() for word in part.partition("="))
+        if not sign or name not in _SHAPE_WORDS:
+            raise ValueError(f"{part.strip()!r}: write it as cpus=96,gpus=8; known are {', '.join(_SHAPE_WORDS)}")
+        try:
+            given[name] = _SHAPE_WORDS[name](value)
+        except ValueError:
+            raise ValueError(f"{part.strip()!r}: {value!r} is no number") from None
+        if not 0 <= given[name] < float("inf"):
+            raise ValueError(f"{part.strip()!r}: must be 0 or more")
+    if given.get("cpus", 0) <= 0 or given.get("nodes", 1) < 1:
+        raise ValueError(f"{text!r}: needs cpus, and at least one node")
+    return ClusterShape(**given)  # type: ignore[arg-type]
+
+
+_SHAPE_WORDS = {"cpus": float, "gpus": int, "memory_gib": float, "nodes": int, "gpu_gib": float}
 
 
 def this_machine() -> ClusterShape:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ PROCESS_GIB = 0.6
 ENGINE_GIB = 1.3
 RAY_GIB = 1.5
 """Daemons and dashboard of one node, without the object store, which takes only what is put in it."""
+NF4_BYTES = 0.55
+"""Of a weight in 4 bits, with its share of the blocks' constants."""
 GIB = 2**30
 
 
@@ -69,27 +71,40 @@ def model_shape(name: str) -> ModelShape:
     return _typical(billions or 7.0, known)
 
 
-def memory(config: Config, teacher: ModelShape, student: ModelShape) -> list[MemoryRow]:
-    """One row per kind of process; the largest rows are models, the rest is what Python itself takes."""
-    rows = [_teacher_row(config, teacher)] if config.teacher.kind != "openai" else []
+def memory(config: Config, teachers: Sequence[ModelShape], student: ModelShape) -> list[MemoryRow]:
+    """One row per kind of process; the largest rows are models, the rest is what Python itself takes.
+
+    Args:
+        teachers: shapes of the models of `config.pool`, in its order.
+    """
+    rows = [
+        _teacher_row(config, number, shape)
+        for number, shape in enumerate(teachers)
+        if config.pool[number].kind != "openai"
+    ]
     rows += [_student_row(config, student), _rank_row(config, student)]
     gpu_holders = [row for row in rows if row.where == "GPU"]
-    rows += [
-        MemoryRow(
-            name=f"{row.name}, host", where="CPU", count=row.count, gib=ENGINE_GIB + 1.0, parts="process, buffers"
-        )
-        for row in gpu_holders
-    ]
-    readers = config.train.ranks + config.generate.replicas
+    rows += [_host_row(config, row, student) for row in gpu_holders]
+    readers = config.train.ranks + sum(teacher.replicas for teacher in config.pool)
     rows.append(MemoryRow(name="streams", where="CPU", count=readers, gib=PROCESS_GIB / 2, parts="process, no torch"))
     rows.append(MemoryRow(name="curator and others", where="CPU", count=3, gib=PROCESS_GIB, parts="process"))
     rows.append(MemoryRow(name="ray", where="CPU", count=1, gib=RAY_GIB, parts="daemons, object store when empty"))
     return rows
 
 
-def _teacher_row(config: Config, shape: ModelShape) -> MemoryRow:
+def estimate(config: Config) -> list[MemoryRow]:
+    """`memory` with the models' shapes as far as they are known here."""
+    return memory(config, [model_shape(teacher.model) for teacher in config.pool], model_shape(config.student.model))
+
+
+def teacher_share(number: int) -> str:
+    """Name of the share of the replicas of a teacher of the pool."""
+    return f"teacher-{number}" if number else "teacher"
+
+
+def _teacher_row(config: Config, number: int, shape: ModelShape) -> MemoryRow:
     """On a GPU the smallest that starts: weights and the KV cache of one full request. vLLM takes what it is given."""
-    teacher, on_gpu = config.teacher, config.cluster.replica_gpus > 0
+    teacher, on_gpu = config.pool[number], config.cluster.replica_gpus > 0
     weights = shape.parameters * (4 if teacher.dtype == "float32" else 2) / GIB
     one = teacher.max_model_len * 2 * shape.layers * shape.kv_width * 2 / GIB
     cache = one if on_gpu else teacher.kv_cache_gib
@@ -99,7 +114,19 @@ def _teacher_row(config: Config, shape: ModelShape) -> MemoryRow:
         f"{config.generate.in_flight * one:.2f} would hold all requests in flight at full length"
     )
     where = "GPU" if on_gpu else "CPU"
-    return MemoryRow(name="teacher", where=where, count=config.generate.replicas, gib=gib, parts=parts)
+    return MemoryRow(name=teacher_share(number), where=where, count=teacher.replicas, gib=gib, parts=parts)
+
+
+def _host_row(config: Config, row: MemoryRow, student: ModelShape) -> MemoryRow:
+    """What a process on a GPU takes in main memory; what a rank offloads lies there too."""
+    gib, parts = ENGINE_GIB + 1.0, "process, buffers"
+    if row.name == "rank":
+        weights, _, optimizer = (size / GIB for size in _states(config.train, student))
+        if config.train.offload_optimizer:
+            gib, parts = gib + optimizer, f"{parts}, optimizer {optimizer:.2f}"
+        if config.train.offload_parameters:
+            gib, parts = gib + weights, f"{parts}, weights {weights:.2f}"
+    return MemoryRow(name=f"{row.name}, host", where="CPU", count=row.count, gib=gib, parts=parts)
 
 
 def _student_row(config: Config, shape: ModelShape) -> MemoryRow:
@@ -115,6 +142,10 @@ def _rank_row(config: Config, shape: ModelShape) -> MemoryRow:
     train, on_gpu = config.train, config.cluster.rank_gpus > 0
     weights, gradients, optimizer = (size / GIB for size in _states(train, shape))
     activations = _activations(train, shape) / GIB
+    if on_gpu and train.offload_optimizer:
+        optimizer = 0.0
+    if on_gpu and train.offload_parameters:
+        weights = 0.0
     gib = weights + gradients + optimizer + activations + (0.0 if on_gpu else PROCESS_GIB)
     parts = (
         f"weights {weights:.2f} ({_source(shape)}), gradients {gradients:.2f}, optimizer {optimizer:.2f}, "
@@ -130,7 +161,8 @@ def _states(train: TrainConfig, shape: ModelShape) -> tuple[float, float, float]
     if train.lora_rank:
         trained = min(trained, train.lora_rank * shape.layers * shape.hidden * 20)
     moments = trained * (8 if train.precision == "fp32" else 12)
-    weights, gradients = shape.parameters * width, trained * width
+    frozen = NF4_BYTES if train.quantize == "nf4" else width
+    weights, gradients = shape.parameters * frozen, trained * width
     ranks = train.ranks
     return (
         weights / (ranks if train.zero_stage >= 3 else 1),

@@ -25,6 +25,7 @@ import ray
 from rich.console import Console
 
 from dsa_ray import outcome
+from dsa_ray.actors.metrics import MetricsPublisher
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam_of
@@ -35,6 +36,7 @@ from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
 from dsa_ray.memory import model_shape
 from dsa_ray.report.loggers import Loggers, flops_utilisation
+from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
@@ -101,6 +103,7 @@ class _Run:
         self._ring = Ring(config, folder, student, held_out)
         self._examiner = functools.partial(make_examiner, config, student, held_out, journal=folder.journal)
         self._loggers = Loggers(config, folder.path)
+        self._metrics: MetricsPublisher | None = None
         self._watchdog = Watchdog(config.watch.stall_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
@@ -172,10 +175,23 @@ class _Run:
             self._watchdog.look(self._status)
         self._log()
         self._replicas = self._ring.replica_stats() or self._replicas
+        self._publish()
         self._view.update(_view_of(self._status, self._replicas))
         if time.monotonic() - self._status_written > STATUS_EVERY_S:
             self._status_written = time.monotonic()
             self._folder.write_text("status.json", json.dumps({**self._status, "time": time.time()}))
+
+    def _publish(self) -> None:
+        """The same figures for Prometheus."""
+        if self._metrics is None:
+            self._metrics = MetricsPublisher(self._config.run.name)
+        silent = 0.0 if self._ring.starting else self._watchdog.silent_s
+        waits = {"no_progress_s": silent, "stall_s": self._config.watch.stall_s}
+        train = self._status.get("train", {})
+        if train and (peak := self._config.train.peak_tflops) is not None:
+            mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, self._config.train.ranks * peak)
+            train = {**train, "mfu": mfu}
+        self._metrics.publish(samples({**self._status, **waits, "train": train}, self._replicas, time.time()))
 
     def _log(self) -> None:
         """The lines of metrics since the last time, to the run folder and to the loggers."""

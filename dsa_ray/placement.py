@@ -8,14 +8,18 @@ stretched: they are laid out card by card, node by node, and what does not fit i
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dsa_ray.config import Config, ConfigError
+from dsa_ray.config import Config, ConfigError, PoolTeacher
 from dsa_ray.machine import ClusterShape
-from dsa_ray.memory import MemoryRow
+from dsa_ray.memory import MemoryRow, teacher_share
 from dsa_ray.records import Scope
+
+Clock = Callable[[], float]
 
 
 class PlacementError(ConfigError):
@@ -77,13 +81,14 @@ class _Wish:
     """Whether it keeps CPUs busy, and so gets threads."""
 
 
-def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING) -> Placement:
+def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING, elastic: bool = False) -> Placement:
     """Lay the run out on the cluster.
 
     `cluster.cpus` of the configuration limits the CPUs; on a cluster that is joined (`cluster.address`) it may also be
     more than is there now, for an autoscaler to bring.
 
-    Short of training there are neither ranks nor a student.
+    Short of training there are neither ranks nor a student. An `elastic` cluster has to have cards for the least number
+    of replicas only (`generate.min_replicas`): its autoscaler brings those for more.
 
     Raises:
         PlacementError: with what is missing and the key to change.
@@ -91,10 +96,62 @@ def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING) -
     wishes = [wish for wish in _wishes(config) if scope is Scope.TRAINING or wish.name not in _TRAINING]
     available = _available_cpus(config, cluster)
     _check_gpu_keys(config)
-    _place_cards(wishes, cluster)
+    _place_cards([_at_least(config, wish) for wish in wishes] if elastic else wishes, cluster)
     factor = _shrink(wishes, available)
     shares = tuple(_share(wish, factor, available, wishes) for wish in wishes)
     return Placement(cluster=cluster, shares=shares)
+
+
+def bundles(config: Config, scope: Scope = Scope.TRAINING) -> list[dict[str, float]]:
+    """What each process asks of a node for the run to begin, for an autoscaler: CPU, GPU, the resource of its group."""
+    wishes = [
+        _at_least(config, wish) for wish in _wishes(config) if scope is Scope.TRAINING or wish.name not in _TRAINING
+    ]
+    return [
+        {"CPU": wish.cpus, **({"GPU": wish.gpus} if wish.gpus else {}), **node_of(config, wish.name)}
+        for wish in wishes
+        for _ in range(wish.count)
+    ]
+
+
+def node_of(config: Config, process: str) -> dict[str, float]:
+    """Ray resources that bring a process to the nodes of its group (`cluster.groups`); none where it has no group.
+
+    Args:
+        process: the name of a share, or `core`.
+    """
+    kind = "core" if process in ("curator", "recorder") else process.partition("-")[0]
+    group = config.cluster.groups.get(kind)
+    return {group: GROUP_SHARE} if group else {}
+
+
+GROUP_SHARE = 0.001
+"""Of a node's one unit of its group's resource: the group says where, and never how many."""
+
+
+def settle(
+    find: Callable[[], Placement], ask: Callable[[], None], timeout_s: float, clock: Clock = time.monotonic
+) -> Placement:
+    """The first placement that can be met, in a cluster that grows when it is asked to.
+
+    Args:
+        find: plans on the cluster as it is now.
+        ask: tells the autoscaler what is needed; called once, when something is missing.
+
+    Raises:
+        PlacementError: what is still missing after `timeout_s`.
+    """
+    began, asked = clock(), False
+    while True:
+        try:
+            return find()
+        except PlacementError as error:
+            if clock() - began >= timeout_s:
+                raise PlacementError(f"{error} (waited {timeout_s:g} s, cluster.placement_timeout_s)") from None
+        if not asked:
+            ask()
+            asked = True
+        time.sleep(min(1.0, timeout_s / 10))
 
 
 def demand(config: Config) -> ClusterShape:
@@ -111,11 +168,6 @@ def demand(config: Config) -> ClusterShape:
 
 
 _TRAINING = frozenset({"student", "rank", "training_source"})
-
-
-def teacher_share(number: int) -> str:
-    """Name of the share of the replicas of a teacher of the pool."""
-    return f"teacher-{number}" if number else "teacher"
 
 
 def _teacher_wish(config: Config, number: int) -> _Wish:
@@ -150,6 +202,14 @@ def _wishes(config: Config) -> list[_Wish]:
         _Wish("examiner", 1, 1.0, 0.02, 0, "cluster.cpus"),
         _Wish("spare", 1, 1.0, 0.05, 0, "cluster.cpus"),
     ]
+
+
+def _at_least(config: Config, wish: _Wish) -> _Wish:
+    """Of an elastic pool, what has to be there at the start."""
+    least = config.generate.min_replicas
+    if least is None or not wish.name.startswith("teacher"):
+        return wish
+    return dataclasses.replace(wish, count=min(wish.count, least))
 
 
 def _available_cpus(config: Config, cluster: ClusterShape) -> float:
@@ -212,19 +272,25 @@ def _check_gpu_keys(config: Config) -> None:
         value = getattr(places, key)
         if value > 1 and value != int(value):
             raise PlacementError(f"cluster.{key}: {value:g} GPUs; above one only whole GPUs can be given")
-    fraction = config.teacher.memory_fraction
-    if config.teacher.kind == "vllm" and 0 < places.replica_gpus < 1 and fraction > places.replica_gpus:
-        raise PlacementError(
-            f"teacher.memory_fraction: a replica would take {fraction:g} of a card's memory, and has "
-            f"cluster.replica_gpus={places.replica_gpus:g} of it; set teacher.memory_fraction to that or less"
-        )
     if places.rank_gpus > 1:
         raise PlacementError(f"cluster.rank_gpus: {places.rank_gpus:g}; a rank uses one GPU: raise train.ranks instead")
-    tensor_parallel = config.teacher.tensor_parallel
-    if config.teacher.kind == "vllm" and tensor_parallel > 1 and places.replica_gpus != tensor_parallel:
+    for number, teacher in enumerate(config.pool):
+        if teacher.kind == "vllm":
+            _check_teacher_gpus(f"teachers.{number}" if config.teachers else "teacher", teacher, places.replica_gpus)
+
+
+def _check_teacher_gpus(name: str, teacher: PoolTeacher, gpus: float) -> None:
+    """A served model keeps to its part of a card, and has as many cards as it is split over."""
+    fraction, split = teacher.memory_fraction, teacher.tensor_parallel
+    if 0 < gpus < 1 and fraction > gpus:
         raise PlacementError(
-            f"cluster.replica_gpus: {places.replica_gpus:g}, but teacher.tensor_parallel={tensor_parallel} uses that "
-            f"many GPUs per replica; set cluster.replica_gpus={tensor_parallel}"
+            f"{name}.memory_fraction: a replica would take {fraction:g} of a card's memory, and has "
+            f"cluster.replica_gpus={gpus:g} of it; set {name}.memory_fraction to that or less"
+        )
+    if split > 1 and gpus != split:
+        raise PlacementError(
+            f"cluster.replica_gpus: {gpus:g}, but {name}.tensor_parallel={split} uses that "
+            f"many GPUs per replica; set cluster.replica_gpus={split}"
         )
 
 
@@ -301,4 +367,25 @@ def render(placement: Placement, memory: Sequence[MemoryRow]) -> str:
             lines.append(
                 f"  warning: more than the {have:.1f} GiB that are there; use smaller models or fewer processes"
             )
+    lines += [f"  warning: {fault}" for fault in crowded_cards(placement, memory)]
     return "\n".join(lines)
+
+
+def crowded_cards(placement: Placement, memory: Sequence[MemoryRow]) -> list[str]:
+    """One line per kind of process that needs more of its cards' memory than it is given; none where that is unknown.
+
+    Cards of which less than a whole is given are divided like the share: 0.4 of a card has 0.4 of its memory.
+    """
+    card = placement.cluster.gpu_gib
+    faults = []
+    for row in memory if card else ():
+        if row.where != "GPU":
+            continue
+        share = placement[row.name]
+        have = share.gpus * card
+        if row.gib > have:
+            faults.append(
+                f"a {row.name} needs about {row.gib:.0f} GiB and has {have:.0f} ({share.gpus:g} x {card:g}); use a "
+                f"smaller model, or raise its share"
+            )
+    return faults

@@ -24,6 +24,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.autoscaler.sdk import request_resources
 
 from dsa_ray.actors.curator import CuratorActor
 from dsa_ray.actors.pool import ReplicaPool
@@ -31,12 +32,14 @@ from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
+from dsa_ray.actors.whereabouts import RUN_VARIABLE
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.engines.base import EngineError
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.machine import ClusterShape
-from dsa_ray.placement import Placement, plan, teacher_share
+from dsa_ray.placement import Placement, bundles, node_of, plan, settle, teacher_share
+from dsa_ray.preflight import joins_cluster
 from dsa_ray.records import Scope
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.generation import StreamPlan
@@ -85,12 +88,12 @@ class Ring:
     def start(self) -> Placement:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
-        connect(config)
-        self._placement = placement = plan(config, cluster_shape(), self._scope)
+        connect(config, self._run.path)
+        self._placement = placement = place(config, self._scope)
         plain = config.model_dump(mode="json")
-        self._curator = CuratorActor.options(num_cpus=placement["curator"].cpus, name=self._name("curator")).remote(
-            plain, self._run.path, self._scope
-        )
+        self._curator = CuratorActor.options(
+            num_cpus=placement["curator"].cpus, name=self._name("curator"), resources=node_of(config, "core")
+        ).remote(plain, self._run.path, self._scope)
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
         self._starting = []
         self._pool = ReplicaPool(config, self._start_replica)
@@ -105,7 +108,11 @@ class Ring:
         if config.teachers:
             config = config.model_copy(update={"teacher": teacher})
         replica = ReplicaActor.options(
-            name=self._name(f"teacher-{index}"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
+            name=self._name(f"teacher-{index}"),
+            num_cpus=share.cpus,
+            num_gpus=share.gpus,
+            max_restarts=-1,
+            resources=node_of(config, "teacher"),
         ).remote(
             f"teacher-{index}",
             config,
@@ -163,7 +170,11 @@ class Ring:
         share = self._placement["student"]
         exam = self._config.model_copy(update={"teacher": student_teacher(self._config)})
         self._student = ReplicaActor.options(
-            name=self._name("student"), num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1
+            name=self._name("student"),
+            num_cpus=share.cpus,
+            num_gpus=share.gpus,
+            max_restarts=-1,
+            resources=node_of(exam, "student"),
         ).remote("student", exam, self._student_model, None, None, (share.gpus, share.threads))
         self._starting.append(self._student.start.remote())
 
@@ -210,8 +221,10 @@ class Ring:
             rank_gpus=placement["rank"].gpus,
             reader_cpus=placement["training_source"].cpus,
             rank_threads=placement["rank"].threads,
+            rank_group=node_of(self._config, "rank"),
         )
-        self._trainer = TrainerActor.options(name=self._name("trainer")).remote()
+        core = node_of(self._config, "core")
+        self._trainer = TrainerActor.options(name=self._name("trainer"), resources=core).remote()
         self._fit = self._trainer.fit.remote(
             self._config.model_dump(mode="json"), self._run.path, self._student_model, self._curator, shares
         )
@@ -260,7 +273,10 @@ class Ring:
             make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
         )
         recorder = RecorderActor.options(
-            name=self._name("recorder"), num_cpus=placement["recorder"].cpus, max_concurrency=2
+            name=self._name("recorder"),
+            num_cpus=placement["recorder"].cpus,
+            max_concurrency=2,
+            resources=node_of(config, "core"),
         ).remote(self._run.journal, self._name("curator"), names, examiner, stream, config.watch.stall_s)
         return recorder.run.remote()
 
@@ -274,12 +290,12 @@ class Ring:
             self._recording = None
 
 
-def connect(config: Config) -> None:
+def connect(config: Config, run: str) -> None:
     """Join the configured cluster, or start one on this machine, on loopback."""
     if ray.is_initialized():
         return
-    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment()}}
-    if config.cluster.address is not None or "RAY_ADDRESS" in os.environ:
+    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment(run)}}
+    if joins_cluster(config):
         ray.init(address=config.cluster.address or "auto", **quiet)
         return
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -293,16 +309,34 @@ def connect(config: Config) -> None:
     )
 
 
+def place(config: Config, scope: Scope) -> Placement:
+    """On a cluster that is joined, wait for its autoscaler to bring what is missing; ours is as it is."""
+    if not joins_cluster(config):
+        return plan(config, _cluster_shape(), scope)
+    placement = settle(
+        lambda: plan(config, _cluster_shape(), scope, elastic=True),
+        lambda: request_resources(bundles=bundles(config, scope)),
+        config.cluster.placement_timeout_s,
+    )
+    request_resources(bundles=[])  # from here on the processes themselves are the demand, and idle nodes may go
+    return placement
+
+
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a cluster that a run starts for itself: rows are small and few."""
 
 
-def _environment() -> dict[str, str]:
-    """What every process of a run is told: no telemetry, no thread pools beyond the plan."""
-    return {"TOKENIZERS_PARALLELISM": "false", "VLLM_NO_USAGE_STATS": "1", "RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
+def _environment(run: str) -> dict[str, str]:
+    """What every process of a run is told: where the run lies, no telemetry, no thread pools beyond the plan."""
+    return {
+        RUN_VARIABLE: run,
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    }
 
 
-def cluster_shape() -> ClusterShape:
+def _cluster_shape() -> ClusterShape:
     resources = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return ClusterShape(

@@ -100,6 +100,7 @@ class SeedConfig(Section):
     skill_field: str | None = None
     """Or the column that names each row's skill, or lists its skills."""
     question_field: str = "question"
+    """The column of the question."""
     answer_field: str = "answer"
     """The final answer, or a whole solution that ends with it (`#### 18`, `Answer: 18`, `\\boxed{18}`)."""
     solution_field: str | None = None
@@ -107,6 +108,7 @@ class SeedConfig(Section):
     messages_field: str | None = None
     """The column of chat messages: the first user turn is the question, the turn after it the solution and answer."""
     difficulty: Annotated[int, Field(ge=1, le=5)] = 3
+    """What all of it counts as."""
     limit: Positive | None = None
     """Only so many rows, from the first on."""
 

@@ -27,6 +27,11 @@ class Watchdog:
         self._seen: tuple[Any, ...] = ()
         self._since = clock()
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since something last moved."""
+        return self._clock() - self._since
+
     def look(self, status: Mapping[str, Any]) -> None:
         """Call every second or so, once every engine is ready: an engine's start has a deadline of its own.
 
@@ -37,9 +42,8 @@ class Watchdog:
         if now != self._seen:
             self._seen, self._since = now, self._clock()
             return
-        silent = self._clock() - self._since
-        if silent > self._stall_s:
-            raise Stalled(f"no progress for {silent:.0f} s (watch.stall_s): {_stuck(status)}")
+        if self.silent_s > self._stall_s:
+            raise Stalled(f"no progress for {self.silent_s:.0f} s (watch.stall_s): {_stuck(status)}")
 
 
 def _stuck(status: Mapping[str, Any]) -> str:

@@ -14,10 +14,12 @@ import contextlib
 import functools
 import json
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import ray
 
+from dsa_ray.actors.metrics import MetricsPublisher
 from dsa_ray.config import Config
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam_of
@@ -25,6 +27,7 @@ from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.fingerprint import check_fingerprint
 from dsa_ray.records import Scope
+from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
@@ -62,6 +65,7 @@ class _Writing:
         self._examiner = functools.partial(make_examiner, config, student, held_out, journal=folder.journal)
         self._ring = Ring(config, folder, student, held_out, Scope.TEXTS)
         self._watchdog = Watchdog(config.watch.stall_s)
+        self._metrics: MetricsPublisher | None = None
         self._facts: dict[str, Any] = {}
         self._told = 0.0
         self._began = time.monotonic()
@@ -93,12 +97,21 @@ class _Writing:
         status = self._ring.tend()
         if not self._ring.starting:
             self._watchdog.look(status)
+        self._publish(status)
         if time.monotonic() - self._told > LINE_EVERY_S:
             self._told = time.monotonic()
             self._say(
                 f"{status['skills']} skills, {status['textbooks']} textbooks, {status['written']} exercises, "
                 f"{status['rejected']} rejected, {status['queue_depth'] + status['outstanding']} to come"
             )
+
+    def _publish(self, status: Mapping[str, Any]) -> None:
+        """The figures for Prometheus."""
+        if self._metrics is None:
+            self._metrics = MetricsPublisher(self._config.run.name)
+        silent = 0.0 if self._ring.starting else self._watchdog.silent_s
+        waits = {"no_progress_s": silent, "stall_s": self._config.watch.stall_s}
+        self._metrics.publish(samples({**status, **waits}, self._ring.replica_stats(), time.time()))
 
     def _conclude(self, reason: str) -> None:
         counts = write_tables(self._folder, {})

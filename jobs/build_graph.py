@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dsa_ray.cli import main
 from dsa_ray.preflight import JOB_VARIABLE
-from jobs.run import arguments
 
 if __name__ == "__main__":
-    given = arguments(sys.argv[1:], JOB_VARIABLE in os.environ)[1:]
-    sys.exit(main(["graph", "build", *given]))
+    given = sys.argv[1:]
+    joins = any(argument.startswith("cluster.address=") for argument in given)
+    own = ["cluster.address=auto"] if JOB_VARIABLE in os.environ and not joins else []
+    sys.exit(main(["graph", "build", *given, *own]))

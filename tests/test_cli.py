@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from dsa_ray import cli
 from dsa_ray.config import Config, ConfigError, parse
@@ -49,6 +50,13 @@ def make_run(tmp_path: Path, name: str = "old") -> RunFolder:
     config = parse({"run": {"name": name, "storage": str(tmp_path)}, "graph": {"target": "calculus"}})
     with RunFolder.create(str(tmp_path), config) as run:
         return run
+
+
+def config_of(run: RunFolder, folder: Path) -> str:
+    """A configuration file that says what the run was started with."""
+    path = folder / "same.yaml"
+    path.write_text(yaml.safe_dump(run.config.model_dump(mode="json")))
+    return str(path)
 
 
 def raising(error: BaseException) -> Callable[[Any], int]:
@@ -146,6 +154,45 @@ def test_a_run_of_the_same_name_is_refused_with_both_ways_out(
     assert pipeline.calls == []
 
 
+def test_auto_resume_starts_what_is_not_there_and_goes_on_with_what_is(
+    pipeline: SimpleNamespace, storage: str, tmp_path: Path
+) -> None:
+    assert cli.main(["run", QUICKSTART, storage, "run.name=new", "--auto-resume"]) == 0
+    make_run(tmp_path)
+    assert cli.main(["run", QUICKSTART, storage, "run.name=old", "--auto-resume"]) == 0
+    assert [resume for _, resume, _ in pipeline.calls] == [False, True]
+
+
+def test_auto_resume_has_nothing_to_do_for_a_finished_run_of_the_same_configuration(
+    pipeline: SimpleNamespace, storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    run.write_text("summary.json", '{"state": "finished"}')
+    same = config_of(run, tmp_path)
+    assert cli.main(["run", same, "--auto-resume"]) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert cli.main(["run", same, "--auto-resume", "train.steps=999"]) == 0
+    assert [resume for _, resume, _ in pipeline.calls] == [True]
+
+
+def test_logs_lists_a_runs_processes_and_shows_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path)
+    (Path(run.path) / "logs").mkdir(exist_ok=True)
+    (Path(run.path) / "logs" / "driver.log").write_text("all is well\n")
+    assert cli.main(["logs", run.path]) == 0
+    assert capsys.readouterr().out.startswith("driver")
+    assert cli.main(["logs", run.path, "driver"]) == 0
+    assert "all is well" in capsys.readouterr().out
+    assert cli.main(["logs", run.path, "nobody"]) == Exit.USAGE
+
+
+def test_a_run_may_be_named_by_its_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    monkeypatch.setattr("dsa_ray.actors.jobs.run_of_job", {"raysubmit_a": run.path, "job:old": run.path}.__getitem__)
+    assert cli.main(["status", "raysubmit_a"]) == 0
+    assert cli.main(["logs", "job:old"]) == 0
+
+
 def test_resuming_a_run_that_is_not_there_is_refused(pipeline: SimpleNamespace, storage: str) -> None:
     assert cli.main(["run", QUICKSTART, storage, "--resume"]) == Exit.USAGE
 
@@ -168,6 +215,19 @@ def test_a_dry_run_for_a_cluster_tells_what_it_asks_for(capsys: pytest.CaptureFi
 
 def test_a_dry_run_that_cannot_be_placed_is_exit_code_2(storage: str) -> None:
     assert cli.main(["run", QUICKSTART, storage, "--dry-run", "train.ranks=100"]) == Exit.USAGE
+
+
+def test_a_dry_run_plans_for_a_cluster_that_is_not_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(ROOT / "configs" / "one-gpu.yaml")
+    assert cli.main(["run", config, "--dry-run", "--on", "cpus=12,gpus=1,gpu_gib=24"]) == 0
+    text = capsys.readouterr().out
+    assert "Placement on 12 CPUs and 1 GPUs" in text
+    assert "warning: a teacher needs about" in text
+
+
+@pytest.mark.parametrize("words", [["--dry-run", "--on", "gpus=1"], ["--on", "cpus=4"]])
+def test_a_cluster_that_cannot_be_planned_for_is_exit_code_2(words: list[str]) -> None:
+    assert cli.main(["run", QUICKSTART, *words]) == Exit.USAGE
 
 
 def test_planning_imports_none_of_the_heavy_libraries() -> None:

@@ -59,6 +59,8 @@ def config(**sections: Any) -> Config:
             "train={offload_optimizer: true, deepspeed: {zero_optimization: {offload_optimizer: {device: nvme}}}}",
             r"train\.deepspeed\.zero_optimization\.offload_optimizer: train\.offload_optimizer is set too",
         ),
+        ("cluster.groups={ranks: trainer}", r"cluster\.groups\.ranks.*: input should be 'core', 'teacher'"),
+        ("cluster.groups={rank: a b}", r"cluster\.groups\.rank: .*pattern"),
         ("train.schedule=step", r"train\.schedule: .*'step'"),
         ("train.textbook_order=alphabet", r"train\.textbook_order: .*'alphabet'"),
         ("train", "write it as section.key=value"),
@@ -123,6 +125,13 @@ def test_overrides_win_over_the_file_and_make_sections(tmp_path: Path) -> None:
     )
     assert (loaded.train.steps, loaded.run.name) == (7, "other")
     assert loaded.generate.skills_per_exercise == (1, 3)
+
+
+def test_a_textbook_has_to_fit_the_teachers_that_write_it() -> None:
+    long, short = {"model": "a", "max_model_len": 8192}, {"model": "b", "max_model_len": 1024}
+    assert config(teachers=[long, {**short, "writes": ["answers"]}], generate={"max_textbook_tokens": 4096})
+    with pytest.raises(ConfigError, match=r"max_textbook_tokens: 4096 leaves no room .* 1024"):
+        config(teachers=[long, short], generate={"max_textbook_tokens": 4096})
 
 
 def test_what_is_written_out_is_read_back_the_same() -> None:

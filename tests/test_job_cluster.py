@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -60,9 +61,24 @@ def test_a_submitted_job_runs_the_ring_and_tells_the_truth(head: str, home: dict
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((storage / "job" / "summary.json").read_text())["state"] == "finished"
 
+    assert "job: finished (exit code 0)" in done.stdout
+    submitted = re.search(r"raysubmit_\w+", done.stdout)
+    status = [sys.executable, "-m", "dsa_ray.cli", "status", submitted.group()]
+    told = subprocess.run(
+        status, cwd=ROOT, env={**home, "RAY_ADDRESS": head}, capture_output=True, text=True, check=False
+    )
+    assert "finished; see `dsa report`" in told.stdout, told.stderr
+
     again = subprocess.run(submit, cwd=ROOT, env=home, capture_output=True, text=True, timeout=120, check=False)
-    assert again.returncode != 0
-    assert "holds a run already" in again.stdout + again.stderr
+    assert again.returncode == 0
+    assert "this run is finished already" in again.stdout
+
+    changed = subprocess.run(
+        [*submit, "graph.target=algebra"], cwd=ROOT, env=home, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert changed.returncode != 0
+    assert "graph.target" in changed.stdout
+    assert "job: refused" in changed.stdout
 
 
 def free_port() -> int:

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dsa_ray.preflight import JOB_VARIABLE
+from jobs.run import arguments, closing
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = "configs/quickstart.yaml"
@@ -35,6 +38,21 @@ def test_a_job_joins_the_cluster_that_started_it() -> None:
 def test_a_job_may_name_another_cluster() -> None:
     done = job(QUICKSTART, "--dry-run", "run.storage=/shared/runs", "cluster.address=10.0.0.1:6379", inside=True)
     assert "the cluster at 10.0.0.1:6379" in done.stdout
+
+
+def test_a_job_goes_on_with_its_run_by_itself_and_says_how_it_ended(tmp_path: Path) -> None:
+    assert "--auto-resume" in arguments(["a.yaml"], in_job=True)
+    assert "--auto-resume" not in arguments(["a.yaml", "--resume"], in_job=True)
+    assert arguments(["a.yaml"], in_job=False) == ["run", "a.yaml"]
+    done = job(QUICKSTART, f"run.storage={tmp_path}", "graph.target=", inside=True)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1] == "job: refused: the line above names what to change (exit code 2)"
+
+
+@pytest.mark.parametrize(("code", "word"), [(0, "finished"), (1, "failed"), (3, "stalled"), (130, "interrupted")])
+def test_the_last_line_of_a_job_tells_its_exit_code(code: int, word: str) -> None:
+    assert closing(code).startswith(f"job: {word}")
+    assert closing(code).endswith(f"(exit code {code})")
 
 
 def test_outside_a_job_the_script_is_dsa_run() -> None:

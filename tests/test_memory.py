@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dsa_ray.config import Config, parse
-from dsa_ray.memory import GIB, MemoryRow, memory, model_shape
+from dsa_ray.memory import GIB, MemoryRow, estimate, memory, model_shape
 
 
 def config(**sections: Any) -> Config:
@@ -66,7 +66,7 @@ def test_a_folder_with_a_strange_description_falls_back_to_its_name(tmp_path: Pa
 def test_zero_stages_divide_what_they_say_they_divide() -> None:
     student = model_shape("x-7B")
     at = {
-        stage: row(memory(config(train={"ranks": 8, "zero_stage": stage}), student, student), "rank").gib
+        stage: row(memory(config(train={"ranks": 8, "zero_stage": stage}), [student], student), "rank").gib
         for stage in (0, 1, 2, 3)
     }
     assert at[0] > at[1] > at[2] > at[3]
@@ -76,29 +76,58 @@ def test_zero_stages_divide_what_they_say_they_divide() -> None:
 
 def test_lora_keeps_gradients_and_moments_small() -> None:
     student = model_shape("x-7B")
-    full = row(memory(config(), student, student), "rank").gib
-    adapter = row(memory(config(train={"lora_rank": 16}), student, student), "rank").gib
+    full = row(memory(config(), [student], student), "rank").gib
+    adapter = row(memory(config(train={"lora_rank": 16}), [student], student), "rank").gib
     assert adapter < full / 4
 
 
 def test_checkpointing_activations_saves_memory() -> None:
     student = model_shape("x-7B")
-    saved = row(memory(config(train={"activation_checkpointing": True}), student, student), "rank").gib
-    assert saved < row(memory(config(), student, student), "rank").gib
+    saved = row(memory(config(train={"activation_checkpointing": True}), [student], student), "rank").gib
+    assert saved < row(memory(config(), [student], student), "rank").gib
 
 
 def test_the_small_default_models_take_little_but_their_processes_do_not() -> None:
-    rows = memory(config(), model_shape("embedded:teacher"), model_shape("embedded:student"))
+    rows = memory(config(), [model_shape("embedded:teacher")], model_shape("embedded:student"))
     assert sum(found.gib * found.count for found in rows) < 12
 
 
 def test_models_on_gpus_are_counted_there() -> None:
     wanted = config(cluster={"rank_gpus": 1, "replica_gpus": 1})
-    rows = memory(wanted, model_shape("x-7B"), model_shape("x-7B"))
+    rows = memory(wanted, [model_shape("x-7B")], model_shape("x-7B"))
     assert row(rows, "rank").where == row(rows, "teacher").where == "GPU"
     assert row(rows, "rank, host").where == "CPU"
 
 
 def test_a_served_teacher_takes_no_memory_here() -> None:
     wanted = config(teacher={"kind": "openai", "base_url": "http://127.0.0.1:1/v1"})
-    assert all(found.name != "teacher" for found in memory(wanted, model_shape("a"), model_shape("b")))
+    assert all(found.name != "teacher" for found in memory(wanted, [model_shape("a")], model_shape("b")))
+
+
+def test_every_teacher_of_a_pool_is_counted() -> None:
+    teachers = [{"model": "x-7B", "replicas": 3}, {"model": "y-1B"}, {"kind": "openai", "base_url": "http://h/v1"}]
+    rows = estimate(config(teachers=teachers))
+    assert row(rows, "teacher").count == 3
+    assert row(rows, "teacher").gib > row(rows, "teacher-1").gib
+    assert row(rows, "streams").count == 6
+    assert not any(found.name == "teacher-2" for found in rows)
+
+
+def test_frozen_weights_in_4_bits_take_about_a_quarter() -> None:
+    cards = {"rank_gpus": 1}
+    train = {"lora_rank": 16, "zero_stage": 0}
+    whole = row(estimate(config(student={"model": "x-8B"}, train=train, cluster=cards)), "rank").gib
+    small = row(
+        estimate(config(student={"model": "x-8B"}, train={**train, "quantize": "nf4"}, cluster=cards)), "rank"
+    ).gib
+    assert whole - small == pytest.approx(8e9 * (2 - 0.55) / GIB, rel=0.01)
+
+
+def test_what_is_offloaded_moves_from_the_card_to_main_memory() -> None:
+    def rows(**train: Any) -> list[MemoryRow]:
+        return estimate(config(student={"model": "x-7B"}, train={"zero_stage": 3, **train}, cluster={"rank_gpus": 1}))
+
+    kept, moved = rows(), rows(offload_optimizer=True, offload_parameters=True)
+    freed = row(kept, "rank").gib - row(moved, "rank").gib
+    assert freed == pytest.approx(7e9 * (2 + 12) / GIB)
+    assert row(moved, "rank, host").gib - row(kept, "rank, host").gib == pytest.approx(freed)

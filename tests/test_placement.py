@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.machine import ClusterShape, this_machine
 from dsa_ray.memory import memory, model_shape
-from dsa_ray.placement import PlacementError, demand, plan, render
+from dsa_ray.placement import Placement, PlacementError, bundles, demand, plan, render, settle
+from dsa_ray.records import Scope
 
 SMALL = ClusterShape(cpus=2, memory_gib=24)
 
@@ -167,13 +168,68 @@ def test_this_machine_has_cpus_and_memory() -> None:
 
 def test_the_table_names_every_process_and_its_memory() -> None:
     wanted = config()
-    text = render(plan(wanted, SMALL), memory(wanted, model_shape("x-1B"), model_shape("x-1B")))
+    text = render(plan(wanted, SMALL), memory(wanted, [model_shape("x-1B")], model_shape("x-1B")))
     for word in ("curator", "recorder", "teacher", "student", "rank", "examiner", "together", "optimizer"):
         assert word in text
 
 
 def test_the_table_warns_when_memory_will_not_do() -> None:
     wanted = config()
-    rows = memory(wanted, model_shape("x-70B"), model_shape("x-1B"))
+    rows = memory(wanted, [model_shape("x-70B")], model_shape("x-1B"))
     assert "warning" in render(plan(wanted, SMALL), rows)
     assert "warning" not in render(plan(wanted, ClusterShape(cpus=2, memory_gib=2000)), rows)
+
+
+def test_each_teacher_of_a_pool_has_to_agree_with_its_cards() -> None:
+    teachers = [{"model": "a", "tensor_parallel": 2}, {"model": "b"}]
+    assert plan(config(teachers=teachers, cluster={"replica_gpus": 2}), ClusterShape(cpus=64, gpus=4)).gpus == 4
+    with pytest.raises(PlacementError, match=r"teachers\.0\.tensor_parallel=2 .* set cluster\.replica_gpus=2"):
+        plan(config(teachers=teachers, cluster={"replica_gpus": 1}), ClusterShape(cpus=64, gpus=4))
+
+
+def test_an_elastic_pool_needs_only_its_least_replicas_to_begin() -> None:
+    wanted = config(
+        generate={"replicas": 4, "min_replicas": 1},
+        train={"ranks": 2},
+        cluster={"replica_gpus": 1, "rank_gpus": 1, "address": "auto"},
+    )
+    small = ClusterShape(cpus=64, gpus=3)
+    with pytest.raises(PlacementError, match="6 GPUs asked"):
+        plan(wanted, small)
+    assert plan(wanted, small, elastic=True)["teacher"].count == 4
+    with pytest.raises(PlacementError, match="3 GPUs asked"):
+        plan(wanted, ClusterShape(cpus=64, gpus=2), elastic=True)
+
+
+def test_an_autoscaler_is_told_what_a_run_needs_and_on_which_nodes() -> None:
+    wanted = config(
+        generate={"replicas": 4, "min_replicas": 0},
+        train={"ranks": 2},
+        cluster={"replica_gpus": 1, "rank_gpus": 1, "groups": {"core": "head", "rank": "trainer", "teacher": "spot"}},
+    )
+    asked = bundles(wanted)
+    assert [bundle for bundle in asked if "trainer" in bundle] == [{"CPU": 2.0, "GPU": 1, "trainer": 0.001}] * 2
+    assert sum("head" in bundle for bundle in asked) == 2
+    assert not any("spot" in bundle for bundle in asked)
+    assert any("trainer" in bundle for bundle in bundles(wanted, Scope.TRAINING))
+    assert not any("trainer" in bundle for bundle in bundles(wanted, Scope.TEXTS))
+
+
+def test_a_placement_is_waited_for_and_asked_for_once() -> None:
+    asked: list[int] = []
+
+    def find() -> Placement:
+        if len(looks) < 3:
+            looks.append(0)
+            raise PlacementError("2 GPUs asked, the cluster has no GPU")
+        return plan(config(), SMALL)
+
+    looks: list[int] = []
+    assert settle(find, lambda: asked.append(1), timeout_s=0.5).cpus > 0
+    assert asked == [1]
+
+
+def test_a_placement_that_does_not_come_says_what_is_missing_and_how_long_it_was_waited_for() -> None:
+    wanted = config(train={"ranks": 8}, cluster={"rank_gpus": 1, "address": "auto"})
+    with pytest.raises(PlacementError, match=r"8 GPUs asked .* \(waited 0\.2 s, cluster\.placement_timeout_s\)"):
+        settle(lambda: plan(wanted, SMALL), lambda: None, timeout_s=0.2)

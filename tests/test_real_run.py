@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from dsa_ray.report.logs import processes
+from dsa_ray.report.metrics import samples
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 
@@ -85,6 +87,10 @@ def test_a_small_quickstart_runs_for_real(tmp_path: Path):
     assert len({node["level"] for node in json.loads(folder.read_text("graph.json"))["nodes"]}) >= 5
     assert summary["train"]["steps"] > 60  # textbooks too
     assert "Accuracy" in output
+    noted = {process.name for process in processes(folder.folder)}
+    assert noted == {"driver", "curator", "recorder", "teacher-0", "student", "trainer", "rank-0", "rank-1"}
+    status = json.loads(folder.read_text("status.json"))
+    assert samples(status, [], time.time())
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import parse
 from dsa_ray.curriculum.host import CuratorHost
 from dsa_ray.records import Assignment, RowPlan, Scope
@@ -33,6 +34,7 @@ class CuratorActor:
     """
 
     def __init__(self, config: dict[str, Any], run: str, scope: Scope = Scope.TRAINING) -> None:
+        note_process("curator")
         self._host = CuratorHost(parse(config), run, scope=scope)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()

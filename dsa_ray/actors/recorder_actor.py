@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from dsa_ray.actors.recorder import Recorder
+from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.batches import Examined, Examines
@@ -54,6 +55,7 @@ class RecorderActor:
         plan: StreamPlan,
         stall_s: float,
     ) -> None:
+        note_process("recorder")
         self._curator = ray.get_actor(curator)
         self._replicas = list(replicas) if plan.elastic else [ray.get_actor(name) for name in replicas]
         self._examiner, self._plan, self._stall_s = examiner, plan, stall_s

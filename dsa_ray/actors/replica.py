@@ -54,8 +54,14 @@ def end_process(reason: str) -> None:
 
 
 def student_teacher(config: Config) -> TeacherConfig:
-    """The `teacher` section that serves the student's weights: for a replica that sits the exam."""
+    """The `teacher` section that serves the student's weights: for a replica that sits the exam.
+
+    It keeps to its part of a card that it shares.
+    """
     changes = {"kind": "vllm", "model": config.student.model, "max_model_len": config.student.max_model_len}
+    part = config.cluster.student_gpus
+    if 0 < part < 1:
+        changes["memory_fraction"] = min(config.teacher.memory_fraction, part)
     return config.teacher.model_copy(update={**changes, "tensor_parallel": 1, "factory": None, "base_url": None})
 
 

@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from dsa_ray.actors.replica import Replica
+from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import Config
 from dsa_ray.engines.base import build
 from dsa_ray.records import Assignment
@@ -37,6 +38,7 @@ class ReplicaActor(Replica):
         journal: str | None = None,
         share: tuple[float, int] = (0.0, 1),
     ) -> None:
+        note_process(name)
         incarnation = time.time_ns()
         handle = ray.get_actor(curator) if curator is not None else None
 
@@ -56,6 +58,7 @@ class ReplicaActor(Replica):
                 concurrency=config.generate.in_flight,
                 threads=share[1],
                 timeout_s=config.generate.request_timeout_s,
+                ray_metrics=True,
             ),
             incarnation=incarnation,
             lease=lease if handle is not None else None,

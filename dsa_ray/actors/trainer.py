@@ -8,7 +8,8 @@ checkpoint   everything that belongs to the end of step S, in one folder, upload
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -21,6 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
 from dsa_ray.actors.publishing import Publisher
+from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import Config, parse
 from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
@@ -38,6 +40,8 @@ class TrainerShares:
     rank_gpus: float
     reader_cpus: float
     rank_threads: int
+    rank_group: Mapping[str, float] = field(default_factory=dict)
+    """Ray resource of the nodes on which ranks may lie."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -45,6 +49,7 @@ class TrainerActor:
     """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor."""
 
     def fit(self, config: dict[str, Any], run: str, student_path: str, curator: ActorHandle, shares: Any) -> None:
+        note_process("trainer")
         fit(parse(config), RunFolder.open(run), student_path, curator, shares)
 
 
@@ -79,7 +84,9 @@ def fit(
         scaling_config=ScalingConfig(
             num_workers=config.train.ranks,
             use_gpu=shares.rank_gpus > 0,
-            resources_per_worker={"CPU": shares.rank_cpus} | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {}),
+            resources_per_worker={"CPU": shares.rank_cpus}
+            | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {})
+            | dict(shares.rank_group),
         ),
         run_config=RunConfig(
             name=CHECKPOINTS,
@@ -108,6 +115,7 @@ def _train(setup: dict[str, Any]) -> None:
     torch.set_num_threads(setup["threads"])
     config, curator = parse(setup["config"]), setup["curator"]
     rank = ray.train.get_context().get_world_rank()
+    note_process(f"rank-{rank}")
     model, tokenizer = load_student(setup["student"], config.train)
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
     checkpointer = Checkpointer(engine, tokenizer, config, setup["run"], curator)

@@ -21,6 +21,7 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.frontier import Change, Frontier
 from dsa_ray.curriculum.held_back import Accepted
 from dsa_ray.curriculum.leases import LeaseLedger
+from dsa_ray.curriculum.mastery import Mastery
 from dsa_ray.curriculum.mixing import Mixing
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
@@ -51,6 +52,9 @@ PLANT_EVERY = 8
 LEAD_STEPS = 8
 """Further rounds are ordered when the visits still due for verdicts, written or on their way, fill fewer steps than
 these and twice what is planned ahead: what is ordered now is trained on that much later."""
+
+RECENT_LAGS = 200
+"""The live feedback lag is that of so many children."""
 
 
 class Curator:
@@ -91,6 +95,7 @@ class Curator:
         self.decisions: Counter[str] = Counter()
         self.dropped = 0
         self._last_verdict: dict[int, Verdict] = {}
+        self._mastery = Mastery()
 
     # generation side
 
@@ -237,6 +242,7 @@ class Curator:
         self.decisions = Counter(state.get("decisions", {}))
         self.dropped = state.get("dropped", 0)
         rows = state.get("last_verdict", ())
+        self._mastery.forget()
         self._last_verdict = {
             row["exercise"]: Verdict(**{**row, "verdict": VerdictClass(row["verdict"])}) for row in rows
         }
@@ -262,6 +268,7 @@ class Curator:
             "textbooks_wanted": len(supply.taught),
             "written": len(self.table),
             "rejected": sum(supply.rejected.values()),
+            "rejections": dict(supply.rejected),
             "queue_depth": supply.book.queue_depth,
             "outstanding": supply.book.outstanding,
             "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
@@ -272,11 +279,18 @@ class Curator:
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
             "children": self.children.facts(),
+            **(self.children.lag_quantiles(RECENT_LAGS) if self.children.lags else {}),
+            "mastery": self._mastery.by_level(supply.graph, self._judged),
             "attempt": self.ledger.attempt,
             "edits": len(supply.edits),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "reviews": supply.in_review,
             "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
+            "generated": {
+                "prompts": supply.spending.total.input_tokens,
+                "answers": supply.spending.total.output_tokens,
+                "accepted": supply.output_tokens,
+            },
         }
 
     def facts(self) -> dict[str, Any]:
@@ -311,6 +325,9 @@ class Curator:
         }
 
     # inside
+
+    def _judged(self) -> Iterable[tuple[tuple[str, ...], VerdictClass]]:
+        return ((self.table.request(id_).skills, verdict.verdict) for id_, verdict in self._last_verdict.items())
 
     def _remember_children(self) -> None:
         """Tell the policy which children exist or are on their way, so that no verdict orders them again."""
@@ -494,6 +511,8 @@ class Curator:
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1
         self.decisions.update(action.value for action in decision.actions)
+        before = self._last_verdict.get(verdict.exercise)
+        self._mastery.replace(request.skills, before.verdict if before else None, verdict.verdict)
         self._last_verdict[verdict.exercise] = verdict
         if Action.DROP in decision.actions:
             self.dropped += decision.reason != "dropped_before"

@@ -39,10 +39,15 @@ class Children:
             self.trained[kind] += 1
             self.lags.append((child, kind.value, step - ordered_step, now - ordered_at))
 
-    def lag_quantiles(self) -> dict[str, dict[str, float]]:
-        """p50 and p95 of the lag in steps and in seconds; zeros when no child was trained on."""
-        steps = np.array([lag[2] for lag in self.lags] or [0])
-        seconds = np.array([lag[3] for lag in self.lags] or [0.0])
+    def lag_quantiles(self, last: int = 0) -> dict[str, dict[str, float]]:
+        """p50 and p95 of the lag in steps and in seconds; zeros when no child was trained on.
+
+        Args:
+            last: over so many children that were trained on last; 0 = over all.
+        """
+        lags = self.lags[-last:]
+        steps = np.array([lag[2] for lag in lags] or [0])
+        seconds = np.array([lag[3] for lag in lags] or [0.0])
         return {
             "feedback_lag_steps": _quantiles(steps),
             "feedback_lag_s": _quantiles(seconds),

@@ -113,6 +113,7 @@ def build(
     concurrency: int = 64,
     threads: int = 1,
     timeout_s: float = 120.0,
+    ray_metrics: bool = False,
 ) -> TextEngine:
     """The engine that a configuration names, not started.
 
@@ -123,6 +124,7 @@ def build(
         concurrency: requests in flight at one time.
         threads: computing threads of an engine on CPU.
         timeout_s: deadline of one call to an endpoint, its retries included.
+        ray_metrics: this process belongs to Ray, and the engine's own metrics may go to its agent.
 
     Raises:
         ConfigError: the factory of a `python` teacher cannot be imported or does not return an engine.
@@ -130,7 +132,9 @@ def build(
     if teacher.kind == "vllm":
         from dsa_ray.engines.vllm_engine import VLLMEngine
 
-        return VLLMEngine(teacher, model_path, gpus=gpus, concurrency=concurrency, threads=threads)
+        return VLLMEngine(
+            teacher, model_path, gpus=gpus, concurrency=concurrency, threads=threads, ray_metrics=ray_metrics
+        )
     if teacher.kind == "openai":
         from dsa_ray.engines.openai_engine import OpenAIEngine
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, EngineRefused
 from dsa_ray.engines.engine_thread import EngineThread
 from dsa_ray.generation.tokens import with_chat_template
+
+logger = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -54,6 +57,7 @@ class VLLMEngine:
         concurrency: int = 64,
         threads: int = 1,
         own_process: bool | None = None,
+        ray_metrics: bool = False,
     ) -> None:
         """
         Args:
@@ -63,10 +67,13 @@ class VLLMEngine:
             concurrency: sequences in a batch.
             threads: computing threads on CPU.
             own_process: run vLLM in a process of its own; by default if it has GPUs.
+            ray_metrics: this process belongs to Ray: vLLM's own metrics (`ray_vllm_...`) go to its agent. Not from an
+                engine inside this process, where counting would cost every step of a small model about 5 %.
         """
         self._teacher, self._path, self._gpus = teacher, model_path, gpus
         self._concurrency, self._threads = concurrency, threads
         self._own_process = gpus > 0 if own_process is None else own_process
+        self._ray_metrics = ray_metrics
         self._core: _Core | None = None
         self._numbers = itertools.count()
         self._merge_system = False
@@ -77,7 +84,7 @@ class VLLMEngine:
         _prepare_environment(self._path, self._gpus, self._threads)
         try:
             if self._own_process:
-                self._core = own = await asyncio.to_thread(_OwnProcess, self._arguments())
+                self._core = own = await asyncio.to_thread(_OwnProcess, self._arguments(), self._ray_metrics)
                 await own.guard()
             else:
                 self._core = await asyncio.to_thread(_InProcess, self._arguments())
@@ -186,13 +193,13 @@ class _InProcess:
 class _OwnProcess:
     """`AsyncLLM`: vLLM's engine in processes of its own."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, arguments: dict[str, Any], ray_metrics: bool) -> None:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         extension = f"{EndWithReplica.__module__}.{EndWithReplica.__qualname__}"
         settings = AsyncEngineArgs(**arguments, worker_extension_cls=extension, enable_log_requests=False)
-        self._engine = AsyncLLM.from_engine_args(settings)
+        self._engine = AsyncLLM.from_engine_args(settings, stat_loggers=_stat_loggers(ray_metrics))
         self.tokenizer = self._engine.get_tokenizer()
         self.max_model_len = self._engine.model_config.max_model_len
 
@@ -240,6 +247,18 @@ class EndWithReplica:
             os._exit(1)
 
         threading.Thread(target=watch, name="end-with-replica", daemon=True).start()
+
+
+def _stat_loggers(ray_metrics: bool) -> list[Any] | None:
+    """vLLM's logger for Ray. It imports Ray Serve; where that lacks its packages there are none of these metrics."""
+    if not ray_metrics:
+        return None
+    from vllm.v1.metrics import ray_wrappers
+
+    if ray_wrappers.ray_metrics is None:
+        logger.warning("vLLM's own metrics are not published: they need Ray Serve (pip install 'ray[serve]')")
+        return None
+    return [ray_wrappers.RayPrometheusStatLogger]
 
 
 def _open_in_process(arguments: dict[str, Any]) -> Any:

@@ -24,7 +24,7 @@ METRICS = "metrics.jsonl"
 _FORMAT = "journal/format.json"
 _FORMAT_VERSION = 1
 _LOCK = "lock"
-_SKELETON = {_LOCK, "journal", "checkpoints", "student"}
+_SKELETON = {_LOCK, "journal", "checkpoints", "student", "logs"}
 _REMOTE_METRICS_INTERVAL_S = 10.0
 
 

@@ -86,6 +86,7 @@ def build_generation_stream(
         num_cpus=plan.examiner_cpus,
         compute=ActorPoolStrategy(size=plan.examiners, max_tasks_in_flight_per_actor=IN_FLIGHT),
     )
+    stream.set_name("generation")
     context = stream.context
     context.target_max_block_size = 1
     context.enable_progress_bars = False

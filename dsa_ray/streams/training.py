@@ -68,7 +68,11 @@ def training_stream(curator: ActorHandle, rank: int, journal: str, config: Confi
     stall_s = config.watch.stall_s
     patience_s = config.watch.engine_start_s + stall_s, stall_s  # the first text waits for the teacher's engine
     source = RowSource(curator, rank, journal, config.train.row_tokens, patience_s)
-    return ray.data.read_datasource(source, override_num_blocks=1, ray_remote_args={"num_cpus": cpus, "max_retries": 0})
+    stream = ray.data.read_datasource(
+        source, override_num_blocks=1, ray_remote_args={"num_cpus": cpus, "max_retries": 0}
+    )
+    stream.set_name(f"training-rank-{rank}")
+    return stream
 
 
 def configure_context() -> None:

@@ -266,3 +266,10 @@ def test_every_answer_names_the_weights_that_wrote_it():
         await replica.stop()
 
     run(scenario)
+
+
+def test_the_students_replica_keeps_to_its_part_of_a_card() -> None:
+    shared = config(teacher={"memory_fraction": 0.4}, cluster={"student_gpus": 0.15})
+    assert student_teacher(shared).memory_fraction == 0.15
+    alone = config(teacher={"memory_fraction": 0.4}, cluster={"student_gpus": 1})
+    assert student_teacher(alone).memory_fraction == 0.4

@@ -135,3 +135,18 @@ def test_a_killed_replica_leaves_no_vllm_process_behind(tmp_path: Path):
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
         assert time.monotonic() < deadline, "an orphan goes on"
         time.sleep(0.2)
+
+
+def test_vllms_own_metrics_are_left_out_rather_than_the_engine_where_ray_serve_is_not_whole(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    from vllm.v1.metrics import ray_wrappers
+
+    from dsa_ray.engines.vllm_engine import _stat_loggers
+
+    assert _stat_loggers(False) is None
+    monkeypatch.setattr(ray_wrappers, "ray_metrics", object())
+    assert _stat_loggers(True) == [ray_wrappers.RayPrometheusStatLogger]
+    monkeypatch.setattr(ray_wrappers, "ray_metrics", None)
+    assert _stat_loggers(True) is None
+    assert "ray[serve]" in caplog.text

@@ -310,3 +310,12 @@ def test_a_run_folder_needs_no_local_disk() -> None:
     assert list(iter_segments(found.journal, "written")) == [(0, [{"id": 1}])]
     with pytest.raises(RunFolderError, match="there is no run here"):
         RunFolder.open("memory://test_run_folder/runs/other")
+
+
+def test_a_creation_that_was_taken_back_leaves_no_run_even_if_processes_wrote_logs(tmp_path: Path) -> None:
+    with RunFolder.create(str(tmp_path), a_config()) as run:
+        (Path(run.path) / "logs").mkdir()
+        (Path(run.path) / "logs" / "driver.log").write_text("why\n")
+        run.discard()
+    with RunFolder.create(str(tmp_path), a_config()) as again:
+        assert again.exists("config.json")

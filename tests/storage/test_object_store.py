@@ -1,0 +1,134 @@
+"""A run on an object store: a local server that speaks S3, and the same classes as on a disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dsa_ray.config import Config, parse
+from dsa_ray.report.logs import listing, processes
+from dsa_ray.report.status import status_lines
+from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, step_name
+from dsa_ray.storage.filesystem import Folder
+from dsa_ray.storage.journal import SegmentWriter, iter_segments
+from dsa_ray.storage.run_folder import RunFolder, RunFolderError
+from tests.storage.test_checkpoints import save, stage
+
+pytest.importorskip("s3fs", reason="s3fs is not installed (pip install s3fs)")
+pytest.importorskip("moto.server", reason="moto is not installed (pip install 'moto[server]')")
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URI of an empty bucket; the environment names the server, as it would name a user's."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("runs")
+        yield "s3://runs"
+    finally:
+        server.stop()
+        patch.undo()
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+def config(name: str, storage: str) -> Config:
+    return parse({"run": {"name": name, "storage": storage}, "graph": {"target": "calculus"}})
+
+
+def test_a_run_is_made_opened_refused_and_resumed(bucket: str) -> None:
+    wanted = config("first", bucket)
+    with RunFolder.create(bucket, wanted) as run:
+        run.write_text("graph.json", "{}")
+        run.append_metrics([{"step": 1, "loss": float("nan")}])
+    again = RunFolder.open(f"{bucket}/first")
+    assert again.config == wanted
+    assert again.read_metrics() == [{"step": 1, "loss": None}]
+    with pytest.raises(RunFolderError, match="exists already"):
+        RunFolder.create(bucket, wanted)
+    with RunFolder.create(bucket, wanted, resume=True) as resumed:
+        resumed.append_metrics([{"step": 2, "loss": 1.0}])
+    assert [row["step"] for row in RunFolder.open(f"{bucket}/first").read_metrics()] == [1, 2]
+
+
+def test_a_missing_run_is_one_line(bucket: str) -> None:
+    with pytest.raises(RunFolderError, match="there is no run here"):
+        RunFolder.open(f"{bucket}/none")
+
+
+def test_the_journal_comes_back_in_order_and_a_second_writer_goes_on_behind_the_first(bucket: str) -> None:
+    journal = f"{bucket}/journal-test"
+    first = SegmentWriter(journal, "events")
+    for number in range(3):
+        first.write([{"n": number, "text": "ä" * 100}])
+    SegmentWriter(journal, "events").write([{"n": 3}])
+    rows = [row["n"] for _, found in iter_segments(journal, "events") for row in found]
+    assert rows == [0, 1, 2, 3]
+
+
+def test_a_segment_that_is_taken_is_never_overwritten(bucket: str) -> None:
+    folder = Folder(f"{bucket}/exclusive")
+    folder.write("a", b"first", exclusive=True)
+    with pytest.raises(FileExistsError):
+        folder.write("a", b"second", exclusive=True)
+    assert folder.read("a") == b"first"
+
+
+def test_a_file_that_another_process_wrote_is_seen(bucket: str) -> None:
+    folder = Folder(f"{bucket}/seen")
+    assert folder.names() == []
+    code = f"from dsa_ray.storage.filesystem import Folder; Folder('{bucket}/seen').write('x', b'1')"
+    subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=True)
+    assert folder.exists("x")
+    assert folder.names() == ["x"]
+
+
+def test_status_and_logs_work_from_the_uri_alone(bucket: str) -> None:
+    with RunFolder.create(bucket, config("seen-from-afar", bucket)) as run:
+        assert status_lines(run)[0].endswith("not started yet")
+        run.write_text("failure.json", json.dumps({"reason": "the trainer failed: NaN", "time": time.time()}))
+    afar = RunFolder.open(f"{bucket}/seen-from-afar")
+    assert status_lines(afar)[0].endswith("failed: the trainer failed: NaN")
+    assert listing(processes(afar.folder)) == ["no process has been noted yet"]
+
+
+def test_a_checkpoint_counts_when_whole_and_comes_back_as_it_was(bucket: str, tmp_path: Path) -> None:
+    store = CheckpointStore(f"{bucket}/with-checkpoints/checkpoints")
+    for step in (5, 10, 15):
+        save(store, tmp_path, step)
+    assert store.latest() == step_name(15)
+    store.write_part(step_name(20), 0, stage(tmp_path, 0, 1.0, 2))
+    with pytest.raises(CheckpointError, match=r"ranks \[1\] are missing"):
+        store.commit(step_name(20), 2)
+    assert store.discard_unfinished() == [step_name(20)]
+    store.prune(2, keep_best=False)
+    assert store.names() == [step_name(10), step_name(15)]
+    store.verify(step_name(15))
+    copy = Path(store.fetch(step_name(15), str(tmp_path / "copy")))
+    written = (tmp_path / "staged-1" / "shards" / "zero-1.pt").read_bytes()
+    assert (copy / "shards" / "zero-1.pt").read_bytes() == written
+
+
+def test_a_damaged_shard_is_found_by_its_checksum(bucket: str, tmp_path: Path) -> None:
+    store = CheckpointStore(f"{bucket}/damaged/checkpoints")
+    name = save(store, tmp_path, 5)
+    Folder(f"{bucket}/damaged/checkpoints/{name}/shards").write("zero-0.pt", b"\0" * 100)
+    with pytest.raises(CheckpointError):
+        store.verify(name)
