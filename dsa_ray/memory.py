@@ -74,13 +74,15 @@ def model_shape(name: str) -> ModelShape:
 def memory(config: Config, teachers: Sequence[ModelShape], student: ModelShape) -> list[MemoryRow]:
     """One row per kind of process; the largest rows are models, the rest is what Python itself takes.
 
+    A teacher that is no vLLM has its weights elsewhere, or is Python code of which nothing is known here.
+
     Args:
         teachers: shapes of the models of `config.pool`, in its order.
     """
     rows = [
         _teacher_row(config, number, shape)
         for number, shape in enumerate(teachers)
-        if config.pool[number].kind != "openai"
+        if config.pool[number].kind == "vllm"
     ]
     rows += [_student_row(config, student), _rank_row(config, student)]
     gpu_holders = [row for row in rows if row.where == "GPU"]
