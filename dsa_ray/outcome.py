@@ -141,6 +141,7 @@ def _curator_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
         "truncated": facts.get("truncated", 0),
         "verdicts": facts["verdicts"],
         "decisions": facts["decisions"],
+        "refused": facts["refused"],
         "children": facts["children"],
         "visits": [exercise["visits"] for exercise in exercises],
         "lag": _lag(facts),

@@ -18,8 +18,12 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.clock import SteadyClock
+from dsa_ray.curriculum.epochs import Epochs
 from dsa_ray.curriculum.held_back import Accepted
-from dsa_ray.curriculum.leases import LeaseLedger
+from dsa_ray.curriculum.intake import Refused, Report
+from dsa_ray.curriculum.latest import LatestVerdicts
+from dsa_ray.curriculum.leases import LeaseLedger, plain_row
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
 from dsa_ray.curriculum.progress import Children
 from dsa_ray.curriculum.sampler import Sampler
@@ -28,7 +32,7 @@ from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
-from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Scope, Verdict, VerdictClass
+from dsa_ray.records import GRAPH_KINDS, Action, Assignment, Decision, RowPlan, Scope, Verdict
 
 PLANT_EVERY = 8
 """While the least number of planted answers is not reached, one is planted per so many accepted exercises."""
@@ -56,12 +60,13 @@ class Curator:
     ) -> None:
         self._config = config
         self._emit = emit
-        self._clock = clock
+        self._clock = SteadyClock(clock, leap_s=config.generate.request_timeout_s / 2)
         self._rng = np.random.default_rng((config.run.seed, 1))
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
         self.sampler = Sampler(cap=config.dynamics.cap, seed=config.run.seed)
+        self.epochs = Epochs(config.dynamics.schedule == "epochs", self.sampler)
         self.planner = StepPlanner(config.train, self.table, self.sampler)
         self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
         self.history = LossHistory(config.dynamics)
@@ -71,7 +76,10 @@ class Curator:
         self.verdicts: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self.dropped = 0
-        self._last_verdict: dict[int, Verdict] = {}
+        self.latest = LatestVerdicts()
+        self.refused = Refused()
+        self.capped = 0
+        """Verdicts of `erroneous` that `drop_cap` kept from dropping their exercise."""
 
     # generation side
 
@@ -124,13 +132,16 @@ class Curator:
         return self.ledger.begin_attempt()
 
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
-        """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over."""
-        while self.ledger.has_room:
-            rows = self.planner.plan(self.ledger.next_lease, patient=self.supply.book.unsettled > 0)
-            if rows is None:
+        """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over.
+
+        Steps are planned when their rows are asked for, no earlier: what is written meanwhile still comes before them.
+        """
+        while self.ledger.has_room and self.ledger.planned_of(rank) < n:
+            rows = self._plan() or (self._turn_epoch() and self._plan())
+            if not rows:
                 break
             self.ledger.add_step(rows)
-            self._emit({"event": "lease", "rows": [asdict(row) for row in rows]})
+            self._emit({"event": "lease", "rows": [plain_row(row) for row in rows]})
         given = self.ledger.give(rank, attempt, n)
         over = self.planner.done and not self.ledger.planned_of(rank)
         return None if over and not given else given
@@ -146,21 +157,25 @@ class Curator:
             losses: their mean answer-token losses, nats, float64[n], in the order of `ids`.
 
         Returns:
-            False when the report does not count (an older attempt, a repeat).
+            False when the report does not count: see `intake`, which also takes out single losses that may not count.
         """
-        rows = self.ledger.out_rows(rank, leases)
-        if not self.ledger.report(rank, attempt, step, leases):
+        report = Report(ids, losses)
+        if fault := report.fault(self.ledger, (rank, attempt, step), leases):
+            self._refuse(step, fault, np.ravel(ids).tolist() if report.ids is not None else [-1])
             return False
-        if rows[0].phase == EXERCISES:
-            items = {item.exercise: item for row in rows for item in row.items}
-            exercises = np.array([int(each) not in self.planner.late for each in ids], bool)
-            ids, losses, told = ids[exercises], losses[exercises], (ids, losses)
-            visits = np.array([items[int(exercise)].visit for exercise in ids])
-            tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
-            self.history.observe(step, ids, visits, losses, tokens)
-            self.children.observed(ids.tolist(), step, self._clock())
-            ids, losses = told
-        self._emit({"event": "observe", "step": step, "rank": rank, "ids": ids.tolist(), "losses": losses.tolist()})
+        rows = self.ledger.out_rows(rank, leases)
+        self.ledger.report(rank, attempt, step, leases)
+        books = self.planner.late if rows[0].phase == EXERCISES else {i.exercise for row in rows for i in row.items}
+        items = report.keep_exercises(rows, books)
+        for reason, bad in report.refused.items():
+            self._refuse(step, reason, bad.tolist())
+        if items:
+            seen, measured = report.of_exercises()
+            visits, tokens = ([getattr(item, name) for item in items] for name in ("visit", "loss_tokens"))
+            self.history.observe(step, seen, visits, measured, tokens)
+            self.children.observed(seen.tolist(), step, self._clock())
+        told = {"ids": report.ids.tolist(), "losses": report.losses.tolist()}
+        self._emit({"event": "observe", "step": step, "rank": rank, **told})
         while (closed := self.ledger.closable()) is not None:
             self._close(closed)
         return True
@@ -173,6 +188,7 @@ class Curator:
             "planner": self.planner.state_dict(),
             "ledger": self.ledger.state_dict(),
             "sampler": self.sampler.state_dict(),
+            "epochs": self.epochs.state_dict(),
             "history": self.history.state_dict(),
             "judge": self.judge.state_dict(),
             "policy": self.policy.state_dict(),
@@ -180,7 +196,7 @@ class Curator:
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
             "dropped": self.dropped,
-            "last_verdict": [asdict(verdict) for verdict in self._last_verdict.values()],
+            "latest": self.latest.state_dict(),
             "planted": self.table.planted_pairs(),
             "rng": self._rng.bit_generator.state,
         }
@@ -189,7 +205,7 @@ class Curator:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
         known = list(self.table.ids())
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
-        for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "children"):
+        for name in ("sampler", "epochs", "planner", "ledger", "history", "judge", "policy", "children", "latest"):
             part = getattr(self, name)
             restored = getattr(fresh, name).state_dict() if state is None else state[name]
             unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
@@ -199,17 +215,13 @@ class Curator:
         self.verdicts = Counter(state.get("verdicts", {}))
         self.decisions = Counter(state.get("decisions", {}))
         self.dropped = state.get("dropped", 0)
-        rows = state.get("last_verdict", ())
-        self._last_verdict = {
-            row["exercise"]: Verdict(**{**row, "verdict": VerdictClass(row["verdict"])}) for row in rows
-        }
         for planted, question, answer in state.get("planted", ()):
             self.table.plant(planted, question, answer)
         self.history.mark_planted(sorted(self.table.planted))
         self._remember_children()
         for exercise in (*known, *sorted(self.table.planted)):
             if exercise not in self.sampler:
-                self.sampler.add(exercise, 1.0, front=False)
+                self.epochs.add(exercise, front=False)
 
     def status(self) -> dict[str, Any]:
         """Counts and depths, for people and for the watchdog."""
@@ -228,12 +240,15 @@ class Curator:
             "outstanding": supply.book.outstanding,
             "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
+            "epoch": self.epochs.number,
             "unvisited": self.sampler.unvisited,
             "open_rows": self.ledger.open_rows,
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
             "children": self.children.facts(),
             "attempt": self.ledger.attempt,
+            "refused": dict(self.refused.counts),
+            "warnings": self.warnings(),
             "edits": len(supply.edits),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "reviews": supply.in_review,
@@ -243,7 +258,6 @@ class Curator:
     def facts(self) -> dict[str, Any]:
         """The whole outcome: what summary, tables and report are made of."""
         supply = self.supply
-        verdicts = self._last_verdict
         return {
             "rejected": dict(supply.rejected),
             "truncated": supply.truncated,
@@ -254,6 +268,8 @@ class Curator:
             "planted": len(self.table.planted),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
+            "refused": dict(self.refused.counts),
+            "warnings": self.warnings(),
             "children": self.children.facts(),
             "lags": list(self.children.lags),
             **self.children.lag_quantiles(),
@@ -261,16 +277,36 @@ class Curator:
             "exercises": {
                 exercise: {
                     "losses": [visit.loss for visit in self.history.losses_of(exercise)],
-                    "visits": self.sampler.visits(exercise),
-                    "verdict": verdicts[exercise].verdict.value if exercise in verdicts else None,
-                    "mean_loss": verdicts[exercise].mean_loss if exercise in verdicts else None,
-                    "loss_spread": verdicts[exercise].loss_spread if exercise in verdicts else None,
+                    "visits": self.sampler.visits(exercise) if exercise in self.sampler else 0,
+                    **self.latest.facts(exercise),
                 }
                 for exercise in self.table.ids()
             },
         }
 
+    def warnings(self) -> list[str]:
+        """What the user should look at, a line each."""
+        lines = []
+        if self.capped:
+            lines.append(
+                f"dynamics.drop_cap: {self.capped} verdicts of `erroneous` dropped nothing, for more than "
+                f"{self._config.dynamics.drop_cap:.0%} of the exercises would be gone; look at them before raising it"
+            )
+        lines += self.refused.warnings()
+        if self._clock.jumps:
+            lines.append(f"the clock jumped {self._clock.jumps} times; no deadline ran meanwhile")
+        return lines
+
     # inside
+
+    def _refuse(self, step: int, reason: str, ids: Sequence[int]) -> None:
+        """Count losses that do not count. An exercise whose loss is no number is not trained on again."""
+        self.refused.add(reason, ids)
+        self._emit({"event": "refused", "step": step, "reason": reason, "ids": list(ids)})
+        if reason == "not_finite":
+            for exercise in ids:
+                if exercise in self.sampler:
+                    self.sampler.drop(exercise)
 
     def _remember_children(self) -> None:
         """Tell the policy which children exist or are on their way, so that no verdict orders them again."""
@@ -284,7 +320,7 @@ class Curator:
             self._add_exercise(accepted)
 
     def _open_training(self) -> None:
-        if not self.planner.textbooks_known and (self.supply.textbooks_settled or self.supply.first_books is not None):
+        if not self.planner.textbooks_known and (self.supply.textbooks_enough or self.supply.first_books is not None):
             books = self.supply.fix_first_phase()
             order = reading_order(books, self._config.train.textbook_order, self._config.run.seed)
             self.planner.set_textbooks(order)
@@ -302,7 +338,7 @@ class Curator:
         request = accepted.request
         self.table.add(request, accepted.ref, accepted.prompt_tokens, accepted.tokens, accepted.answer_hash)
         child = request.cause is not None
-        self.sampler.add(request.id, 1.0, front=child)
+        self.epochs.add(request.id, front=child)
         if child:
             self.children.was_written(request.kind)
         if self._trains:
@@ -321,13 +357,13 @@ class Curator:
         planted = self.supply.book.take_id()
         self.table.plant(planted, question, answer)
         self.history.mark_planted([planted])
-        self.sampler.add(planted, 1.0, front=False)
+        self.epochs.add(planted, front=False)
         self._emit({"event": "plant", "id": planted, "question": question, "answer": answer})
 
     def _keep_lead(self) -> None:
         """Order a further round when training would soon have nothing but visits beyond those that make a verdict."""
         supply, train, visits = self.supply, self._config.train, self._config.dynamics.visits
-        if not supply.textbooks_settled or not len(self.table) or self.generation_over:
+        if not supply.textbooks_settled or not len(self.table) or self.generation_over or self.epochs.on:
             return
         per_step = train.rows_in_step * train.row_tokens / self.table.mean_tokens
         wanted = per_step * (LEAD_STEPS + 2 * train.slots / train.rows_per_step)
@@ -337,23 +373,44 @@ class Curator:
 
     def _close(self, step: int) -> None:
         self.history.close_step(step)
-        for verdict in self.judge.verdicts(self.history.completed(), self.history.is_planted):
+        verdicts = self.judge.verdicts(self.history.completed(), self.history.is_planted)
+        for verdict in self.epochs.later(verdicts):
             self._carry_out(verdict)
+        if self.planner.done and not self.ledger.open_rows:
+            self.epochs.end(self._carry_out)
+
+    def _plan(self) -> list[RowPlan] | None:
+        patient = self.supply.book.unsettled > 0 and not self.epochs.on  # nothing that is written joins an epoch
+        return self.planner.plan(self.ledger.next_lease, patient, self.epochs.limit)
+
+    def _turn_epoch(self) -> bool:
+        """Nothing of this epoch is left to plan: whether the next one begins. It waits for all that is ordered."""
+        planner, supply = self.planner, self.supply
+        if not self.epochs.on or self.ledger.open_rows or not planner.textbooks_known or planner.done:
+            return False
+        self.epochs.end(self._carry_out)
+        if not supply.enough(supply.book.unsettled, supply.book.unsettled + self.epochs.held):
+            return False
+        if self.epochs.begin(least=self._config.train.rows_in_step):
+            return True
+        supply.order_round()
+        return False
 
     def _carry_out(self, verdict: Verdict) -> None:
-        request = self.table.request(verdict.exercise)
+        asked = self.table.asked(verdict.exercise)
         facts = ExerciseFacts(
-            kind=request.kind,
-            skills=request.skills,
-            difficulty=request.difficulty,
-            parents=request.parents,
+            kind=asked.kind,
+            skills=asked.skills,
+            difficulty=asked.difficulty,
+            parents=asked.parents,
             dropped_share=(self.dropped + 1) / max(1, len(self.table)),
-            replay=self.supply.elementary.issuperset(request.skills),
+            replay=self.supply.elementary.issuperset(asked.skills),
         )
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1
         self.decisions.update(action.value for action in decision.actions)
-        self._last_verdict[verdict.exercise] = verdict
+        self.capped += decision.reason.startswith("drop_cap")
+        self.latest.put(verdict)
         if Action.DROP in decision.actions:
             self.dropped += decision.reason != "dropped_before"
             self.sampler.drop(verdict.exercise)

@@ -152,6 +152,8 @@ class Summary(Part):
     exercises: Exercises = Exercises()
     verdicts: dict[str, int] = {}
     decisions: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    """Losses that did not count, by reason: unknown or repeated, from an older attempt, not finite."""
     children: Children = Children()
     visits: Visits = Visits()
     train: Train = Train()
@@ -183,7 +185,8 @@ def build(
             `per_skill`: {skill id: M}}, where M is {n, accuracy, low, high}. A skill that the graph does not have
             (an elementary one that the teacher never named) keeps its id as its name.
         curator: `textbooks`, `written` (numbers), `rejected` {reason: n}, `verdicts` {class: n},
-            `decisions` {action: n}, `children` {kind: {written, trained}}, `visits` (how often each exercise was
+            `decisions` {action: n}, `refused` {reason: losses},
+            `children` {kind: {written, trained}}, `visits` (how often each exercise was
             trained on, zeros allowed), `lag` (rows of {lag_steps, lag_s}, one per first visit of a child).
         train: `steps`, `tokens`, `seconds` (of training, wall), `idle_ratio`,
             `losses` (mean loss of each exercise step, in order), `blocked_s` (of each checkpoint).
@@ -207,6 +210,7 @@ def build(
         },
         verdicts=curator.get("verdicts", {}),
         decisions=curator.get("decisions", {}),
+        refused=curator.get("refused", {}),
         children=curator.get("children", {}),
         visits=_visits(curator.get("visits", ())),
         train={**_pace(train), **_saving(train), "loss_first": first, "loss_last": last},
