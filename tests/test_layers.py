@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding"}
+DRIVER = {"exits", "ring", "outcome", "watchdog", "stacks", "screen", "live", "assess", "seeding"}
 """What the pipeline and the commands are made of."""
 WIRING = {"pipeline", "local", "cli", "graph_commands", "graph_build", "writing"}
 SHELLS = {"actors", "streams", "engines"}
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-RAY = {"actors", "streams", "ring", "pipeline", "graph_build", "writing"}
+RAY = {"actors", "streams", "ring", "stacks", "pipeline", "graph_build", "writing"}
 """Where Ray may be imported at all."""
 
 
