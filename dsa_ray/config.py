@@ -152,6 +152,8 @@ class GenerateConfig(Section):
     """Constrain the answer to the JSON schema of its kind."""
     attempts: Positive = 3
     """A request that fails this often becomes a final rejection."""
+    wait_share: Share = 1.0
+    """Where training waits for texts (the first textbooks; an epoch's) it waits for this share; the rest join later."""
     request_timeout_s: float = Field(default=120.0, gt=0)
     """A request that a replica holds longer is given to another."""
     max_question_tokens: Positive = 384
@@ -215,6 +217,8 @@ class TrainConfig(Section):
     """AdamW's decoupled weight decay."""
     grad_clip: float = Field(default=1.0, gt=0)
     """Gradients with a larger norm are scaled down to it."""
+    non_finite: Literal["stop", "skip"] = "stop"
+    """A NaN or infinite loss ends the run and names its exercises; `skip` leaves them out and drops them."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
     compile: bool = False
@@ -255,6 +259,8 @@ class QuantilesConfig(Section):
 class DynamicsConfig(Section):
     visits: Positive = 3
     """E: visits of an exercise that make a verdict."""
+    schedule: Literal["continuous", "epochs"] = "continuous"
+    """`epochs`: children are ordered at the end of an epoch and join the next one; training waits for them (DSA)."""
     measure: Literal["loss", "log_loss", "confidence"] = "loss"
     """What means and spreads are taken of: the loss (DSA), its logarithm, which compares losses by their ratio however
     far the student is, or exp(-loss), the confidence (Dataset Cartography)."""
@@ -444,6 +450,11 @@ def _check_train(config: Config) -> None:
         )
     if train.lora_rank and train.zero_stage == 3:
         raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")
+    if train.non_finite == "skip" and train.zero_stage == 3:
+        raise ValueError(
+            "train.non_finite: a rank that runs a row again would wait for the others with train.zero_stage=3; use "
+            "train.zero_stage=2 or train.non_finite=stop"
+        )
     if train.lora_targets and not train.lora_rank:
         raise ValueError("train.lora_targets: modules are named but train.lora_rank is 0; set train.lora_rank=8")
     if train.quantize != "none" and not train.lora_rank:

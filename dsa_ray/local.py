@@ -138,7 +138,7 @@ class _Rows:
             if any(rows is None for rows in per_rank):
                 return
             self._plans = [row for rows in per_rank if rows for row in rows]
-            if not self._plans and not wrote:
+            if not self._plans and not wrote and not self._host.curator.supply.book.unsettled:
                 raise RuntimeError(f"nothing to write and nothing to train on: {self._host.status()}")
             for plan in self._plans:
                 yield pack(plan, self._texts.get, self._config.train.row_tokens)
@@ -195,6 +195,8 @@ def replay(folder: RunFolder, student: str) -> Replay:
         often = Counter(step.ids.tolist())
         for exercise, loss in zip(step.ids.tolist(), step.losses.tolist(), strict=True):
             if often[exercise] > 1:  # chunks of one long textbook share its id
+                continue
+            if (step.step, exercise) not in record.losses:  # refused: it was not finite
                 continue
             error = abs(loss - record.losses[step.step, exercise])
             result.worst_loss_error = max(result.worst_loss_error, error)

@@ -142,6 +142,7 @@ def _curator_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
         "verdicts": facts["verdicts"],
         "decisions": facts["decisions"],
         "mixture": facts.get("mixture", {}),
+        "refused": facts["refused"],
         "children": facts["children"],
         "visits": [exercise["visits"] for exercise in exercises],
         "lag": _lag(facts),

@@ -40,6 +40,7 @@ from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
+from dsa_ray.stacks import processes
 from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.watchdog import Stalled, Watchdog
 
@@ -104,7 +105,7 @@ class _Run:
         self._examiner = functools.partial(make_examiner, config, student, held_out, journal=folder.journal)
         self._loggers = Loggers(config, folder.path)
         self._metrics: MetricsPublisher | None = None
-        self._watchdog = Watchdog(config.watch.stall_s)
+        self._watchdog = Watchdog(config.watch.stall_s, config.watch.engine_start_s)
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
@@ -171,8 +172,8 @@ class _Run:
         self._status = {**status, "phase": phase or status["phase"], "exam": len(self._exam.answers)}
         if phase is None:
             self._clock.enter(status["phase"])
-        if not self._ring.starting:
-            self._watchdog.look(self._status)
+        if not self._ring.starting and (warning := self._watchdog.look(self._status)):
+            self._status["warnings"] = [*self._status.get("warnings", ()), warning]
         self._log()
         self._replicas = self._ring.replica_stats() or self._replicas
         self._publish()
@@ -213,7 +214,7 @@ class _Run:
         """What went less well than it could, for the end of the screen."""
         reasons = {saved["staging"] for saved in self._facts.get("checkpoints", ()) if saved["staging"]}
         staged = [f"checkpoints were staged on disk, which holds training up longer: {why}" for why in sorted(reasons)]
-        return [*self._loggers.notes, *staged]
+        return [*self._loggers.notes, *staged, *self._ring.notes, *self._facts.get("warnings", ())]
 
     def _conclude(self, state: str) -> Sequence[str]:
         return outcome.conclude(
@@ -231,7 +232,8 @@ class _Run:
 
     def _dump(self, reason: str) -> None:
         """What was known when the run failed, for whoever has to find out why."""
-        dump = {"reason": reason, "status": self._status, "replicas": self._replicas, "time": time.time()}
+        known = {"status": self._status, "replicas": self._replicas, "processes": processes()}
+        dump = {"reason": reason, **known, "time": time.time()}
         self._folder.write_text("failure.json", json.dumps(dump, indent=1, default=str))
 
 

@@ -26,6 +26,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.autoscaler.sdk import request_resources
 
+from dsa_ray.actors.answering import Answering
 from dsa_ray.actors.curator import CuratorActor
 from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
@@ -43,6 +44,7 @@ from dsa_ray.preflight import joins_cluster
 from dsa_ray.records import Scope
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.generation import StreamPlan
+from dsa_ray.watchdog import Stalled
 
 REPLY_S = 60.0
 """An actor answers a question about its state within this, or it is gone."""
@@ -82,6 +84,10 @@ class Ring:
         self._trainer: ActorHandle | None = None
         self._taking_up: ray.ObjectRef | None = None
         self._offered = ""
+        self._answering = Answering(config.watch.hang_s)
+        self._asked: dict[str, ray.ObjectRef] = {}
+        self.notes: list[str] = []
+        """What went wrong and was mended, a line each."""
         self.taken_up = ""
         """Version of the published student that its replica serves."""
 
@@ -132,7 +138,7 @@ class Ring:
     def status(self) -> dict[str, Any]:
         """The curator's status. Raises `RingBroken` when a part has ended that should not have."""
         self._check_parts()
-        return ray.get(self._curator.status.remote(), timeout=REPLY_S)
+        return _answer(self._curator.status.remote(), "the curator", REPLY_S)
 
     def tend(self) -> dict[str, Any]:
         """The curator's status, after letting replicas come and go by the backlog (`generate.min_replicas`).
@@ -147,7 +153,7 @@ class Ring:
         return status
 
     def metrics(self) -> list[dict[str, Any]]:
-        return ray.get(self._curator.drain_metrics.remote(), timeout=REPLY_S)
+        return _answer(self._curator.drain_metrics.remote(), "the curator", REPLY_S)
 
     def facts(self) -> dict[str, Any]:
         return ray.get(self._curator.facts.remote(), timeout=REPLY_S)
@@ -159,11 +165,24 @@ class Ring:
 
     def replica_stats(self) -> list[dict[str, Any]]:
         """Figures of the teacher replicas that answer at once; one that starts or restarts is left out."""
-        calls = [replica.stats.remote() for replica in self._pool.replicas] if self._pool else []
-        if not calls:
+        handles = {handle._actor_id.hex(): handle for handle in self._pool.replicas} if self._pool else {}
+        if not handles:
             return []
-        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=1.0)
-        return [stats for call in ready if (stats := _value(call)) is not None]
+        # A question stays open until it is answered: a busy machine is slow, and only one that hangs is silent.
+        for name, handle in handles.items():
+            if name not in self._asked:
+                self._asked[name] = handle.stats.remote()
+        self._asked = {name: call for name, call in self._asked.items() if name in handles}
+        ready, _ = ray.wait(list(self._asked.values()), num_returns=len(handles), timeout=1.0)
+        told = {name: _value(call) for name, call in self._asked.items() if call in ready}
+        self._asked = {name: call for name, call in self._asked.items() if name not in told}
+        stats = {name: figures for name, figures in told.items() if figures is not None}
+        for name in told.keys() - stats.keys():
+            self._answering.forget(name)
+        for name in self._answering.look(stats, handles.keys() - told.keys()):
+            ray.kill(handles[name], no_restart=False)
+            self.notes.append("a teacher replica that no longer answered (watch.hang_s) was ended and replaced")
+        return list(stats.values())
 
     def start_student(self) -> None:
         """Start the replica that sits the exam, on the base student's weights."""
@@ -185,7 +204,7 @@ class Ring:
     def load_student(self, version: str) -> None:
         """Let the student's replica take up the trained weights from the run folder."""
         call = self._student.load_weights.remote(self._run.student, version)
-        ray.get(call, timeout=self._config.watch.engine_start_s)
+        _answer(call, "the student's replica, loading weights,", self._config.watch.engine_start_s)
 
     def take_up(self, snapshot: Mapping[str, Any]) -> None:
         """Let the student's replica load a published snapshot while it serves; its pause goes into the metrics.
@@ -243,7 +262,7 @@ class Ring:
         """The teacher is not needed any more: wait for the recorder, then free its replicas."""
         ray.get(self._curator.wind_down.remote(), timeout=REPLY_S)
         if self._recording is not None:
-            ray.get(self._recording, timeout=self._config.watch.stall_s)
+            _answer(self._recording, "the recorder, asked to end,", self._config.watch.stall_s)
             self._recording = None
         if self._pool is not None:
             self._pool.close()
@@ -346,6 +365,14 @@ def _cluster_shape() -> ClusterShape:
         nodes=len(nodes),
         node_gpus=tuple(int(node["Resources"].get("GPU", 0)) for node in nodes),
     )
+
+
+def _answer(call: ray.ObjectRef, who: str, within_s: float) -> Any:
+    """The answer of an actor. Raises `Stalled`, naming it, when none comes in time."""
+    try:
+        return ray.get(call, timeout=within_s)
+    except ray.exceptions.GetTimeoutError:
+        raise Stalled(f"{who} has not answered for {within_s:.0f} s: its process is stopped, or hangs") from None
 
 
 def _value(call: ray.ObjectRef) -> Any:

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"records", "config", "sections"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
-DRIVER = {"exits", "ring", "outcome", "watchdog", "screen", "live", "assess", "seeding", "ladder_intake"}
+DRIVER = {"exits", "ring", "outcome", "watchdog", "stacks", "screen", "live", "assess", "seeding", "ladder_intake"}
 """What the pipeline and the commands are made of."""
 WIRING = {"pipeline", "local", "cli", "graph_commands", "dynamics_commands", "graph_build", "graph_learn", "writing"}
 WIRING |= {"laddering"}
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "embedded": {"storage", "generation", "skills", "evaluation"},
 }
 """Which folders a folder of the first layer may use, beside records, configuration and itself."""
-RAY = {"actors", "streams", "ring", "pipeline", "graph_build", "graph_learn", "writing", "laddering"}
+RAY = {"actors", "streams", "ring", "stacks", "pipeline", "graph_build", "graph_learn", "writing", "laddering"}
 """Where Ray may be imported at all."""
 
 

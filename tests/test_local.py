@@ -51,6 +51,16 @@ def test_a_local_run_replays_to_the_same_losses_and_verdicts(tmp_path: Path):
     assert replay.verdicts == replay.recorded != {}
 
 
+def test_the_epoch_wise_schedule_is_one_value_away_and_replays_too(tmp_path: Path):
+    dynamics = {"schedule": "epochs", "visits": 2, "burn_in_verdicts": 4, "window": 32, "planted_min": 4}
+    config = small(tmp_path, dynamics=dynamics)
+    folder, facts = run(config)
+    assert facts["status"]["epoch"] >= 3
+    assert facts["metrics"]["exercises"]["steps"] == 40
+    replay = local.replay(folder, config.student.model)
+    assert replay.verdicts == replay.recorded != {}
+
+
 def test_two_local_runs_of_one_seed_are_equal_and_of_another_differ(tmp_path: Path):
     verdicts = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

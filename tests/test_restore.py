@@ -44,7 +44,7 @@ def drop(curator: Curator, exercise: int) -> None:
 
 
 def some(world: World) -> int:
-    return max(number for number in world.curator.table.ids() if world.curator.table.request(number).cause is None)
+    return max(number for number in world.curator.table.ids() if not world.curator.table.asked(number).parents)
 
 
 def test_what_is_taken_back_is_trained_on_again_and_not_dropped_again():

@@ -59,6 +59,7 @@ class RecorderActor:
         self._curator = ray.get_actor(curator)
         self._replicas = list(replicas) if plan.elastic else [ray.get_actor(name) for name in replicas]
         self._examiner, self._plan, self._stall_s = examiner, plan, stall_s
+        self._opened = 0
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
@@ -89,7 +90,9 @@ class RecorderActor:
 
     def _open(self) -> Iterator[Examined]:
         examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
-        plan = dataclasses.replace(self._plan, opened=time.time_ns())
+        # Replicas serve the newest reader alone: a clock that was set back must not make this one look older.
+        self._opened = max(time.time_ns(), self._opened + 1)
+        plan = dataclasses.replace(self._plan, opened=self._opened)
         return examined(build_generation_stream(self._replicas, self._curator, examiner, plan))
 
     def stats(self) -> dict[str, int]:

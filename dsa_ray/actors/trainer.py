@@ -28,7 +28,7 @@ from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
 from dsa_ray.training.collate import from_batch
-from dsa_ray.training.loop import StepReport, run_rank
+from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
 from dsa_ray.training.student import load_student
 
 
@@ -104,7 +104,7 @@ def _train_rank(setup: dict[str, Any]) -> None:
     """What one rank does, from the model to the export. What no restart can mend ends the run at once."""
     try:
         _train(setup)
-    except CheckpointError as error:
+    except (CheckpointError, NonFiniteLoss) as error:
         ray.get(setup["curator"].fail.remote(str(error)), timeout=REPLY_S)
         raise
 

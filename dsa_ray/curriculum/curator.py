@@ -18,9 +18,13 @@ from typing import Any
 import numpy as np
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.clock import SteadyClock
+from dsa_ray.curriculum.epochs import Epochs
 from dsa_ray.curriculum.frontier import Change, Frontier
 from dsa_ray.curriculum.held_back import Accepted
-from dsa_ray.curriculum.leases import LeaseLedger
+from dsa_ray.curriculum.intake import Refused, Report
+from dsa_ray.curriculum.latest import LatestVerdicts
+from dsa_ray.curriculum.leases import LeaseLedger, plain_row
 from dsa_ray.curriculum.mastery import Mastery
 from dsa_ray.curriculum.mixing import Mixing
 from dsa_ray.curriculum.planner import EXERCISES, StepPlanner, reading_order
@@ -37,7 +41,6 @@ from dsa_ray.records import (
     Action,
     Assignment,
     Decision,
-    ExerciseRequest,
     PackedItem,
     RowPlan,
     Scope,
@@ -76,7 +79,7 @@ class Curator:
     ) -> None:
         self._config = config
         self._emit = emit
-        self._clock = clock
+        self._clock = SteadyClock(clock, leap_s=config.generate.request_timeout_s / 2)
         self._rng = np.random.default_rng((config.run.seed, 1))
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
@@ -84,6 +87,7 @@ class Curator:
         self._replay_share = 0.0
         self.mixing: Mixing | None = None
         self.sampler = self._new_sampler()
+        self.epochs = Epochs(config.dynamics.schedule == "epochs", self.sampler)
         self.planner = StepPlanner(config.train, self.table, self.sampler)
         self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
         self.history = LossHistory(config.dynamics)
@@ -94,8 +98,11 @@ class Curator:
         self.verdicts: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self.dropped = 0
-        self._last_verdict: dict[int, Verdict] = {}
+        self.latest = LatestVerdicts()
         self._mastery = Mastery()
+        self.refused = Refused()
+        self.capped = 0
+        """Verdicts of `erroneous` that `drop_cap` kept from dropping their exercise."""
 
     # generation side
 
@@ -151,17 +158,18 @@ class Curator:
         return self.ledger.begin_attempt()
 
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
-        """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over."""
-        while self.ledger.has_room:
-            self._mix()
-            patient = self.supply.book.unsettled > 0
-            rows = self.planner.plan(self.ledger.next_lease, patient=patient)
-            if rows is None and self._open_frontier(patient):
+        """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over.
+
+        Steps are planned when their rows are asked for, no earlier: what is written meanwhile still comes before them.
+        """
+        while self.ledger.has_room and self.ledger.planned_of(rank) < n:
+            rows = self._plan() or (self._turn_epoch() and self._plan())
+            if not rows and self._open_frontier():
                 continue
-            if rows is None:
+            if not rows:
                 break
             self.ledger.add_step(rows)
-            self._emit({"event": "lease", "rows": [asdict(row) for row in rows]})
+            self._emit({"event": "lease", "rows": [plain_row(row) for row in rows]})
         given = self.ledger.give(rank, attempt, n)
         over = self.planner.done and not self.ledger.planned_of(rank)
         return None if over and not given else given
@@ -177,26 +185,25 @@ class Curator:
             losses: their mean answer-token losses, nats, float64[n], in the order of `ids`.
 
         Returns:
-            False when the report does not count (an older attempt, a repeat).
+            False when the report does not count: see `intake`, which also takes out single losses that may not count.
         """
-        rows = self.ledger.out_rows(rank, leases)
-        if not self.ledger.report(rank, attempt, step, leases):
+        report = Report(ids, losses)
+        if fault := report.fault(self.ledger, (rank, attempt, step), leases):
+            self._refuse(step, fault, np.ravel(ids).tolist() if report.ids is not None else [-1])
             return False
-        if rows[0].phase == EXERCISES:
-            items = {item.exercise: item for row in rows for item in row.items}
-            self._observe_held_out(items, ids, losses)
-            left_out = self.planner.late | self.table.held_out
-            exercises = np.array([int(each) not in left_out for each in ids], bool)
-            ids, losses, told = ids[exercises], losses[exercises], (ids, losses)
-            visits = np.array([items[int(exercise)].visit for exercise in ids])
-            tokens = np.array([items[int(exercise)].loss_tokens for exercise in ids])
-            self.history.observe(step, ids, visits, losses, tokens)
-            self.children.observed(ids.tolist(), step, self._clock())
-            seen = zip(ids.tolist(), visits.tolist(), losses.tolist(), strict=True)
-            real = ((self.table.request(each), visit, loss) for each, visit, loss in seen if each in self.table)
-            self.frontier.observe(step, real)
-            ids, losses = told
-        self._emit({"event": "observe", "step": step, "rank": rank, "ids": ids.tolist(), "losses": losses.tolist()})
+        rows = self.ledger.out_rows(rank, leases)
+        self.ledger.report(rank, attempt, step, leases)
+        leased = {item.exercise: item for row in rows for item in row.items}
+        tuning = rows[0].phase == EXERCISES
+        items = report.keep_exercises(rows, self.planner.late | self.table.held_out if tuning else leased)
+        for reason, bad in report.refused.items():
+            self._refuse(step, reason, bad.tolist())
+        if tuning:
+            self._observe_held_out(leased, report)
+        if items:
+            self._observe_exercises(step, items, report)
+        told = {"ids": report.ids.tolist(), "losses": report.losses.tolist()}
+        self._emit({"event": "observe", "step": step, "rank": rank, **told})
         while (closed := self.ledger.closable()) is not None:
             self._close(closed)
         return True
@@ -209,6 +216,7 @@ class Curator:
             "planner": self.planner.state_dict(),
             "ledger": self.ledger.state_dict(),
             "sampler": self.sampler.state_dict(),
+            "epochs": self.epochs.state_dict(),
             "history": self.history.state_dict(),
             "judge": self.judge.state_dict(),
             "policy": self.policy.state_dict(),
@@ -217,7 +225,7 @@ class Curator:
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
             "dropped": self.dropped,
-            "last_verdict": [asdict(verdict) for verdict in self._last_verdict.values()],
+            "latest": self.latest.state_dict(),
             "planted": self.table.planted_pairs(),
             "rng": self._rng.bit_generator.state,
             **({"mixing": self.mixing.state_dict()} if self.mixing else {}),
@@ -227,7 +235,18 @@ class Curator:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
         known = [exercise for exercise in self.table.ids() if self._may_train(exercise)]
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
-        for name in ("sampler", "planner", "ledger", "history", "judge", "policy", "frontier", "children"):
+        for name in (
+            "sampler",
+            "epochs",
+            "planner",
+            "ledger",
+            "history",
+            "judge",
+            "policy",
+            "frontier",
+            "children",
+            "latest",
+        ):
             part = getattr(self, name)
             restored = getattr(fresh, name).state_dict() if state is None else state[name]
             unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
@@ -241,11 +260,7 @@ class Curator:
         self.verdicts = Counter(state.get("verdicts", {}))
         self.decisions = Counter(state.get("decisions", {}))
         self.dropped = state.get("dropped", 0)
-        rows = state.get("last_verdict", ())
         self._mastery.forget()
-        self._last_verdict = {
-            row["exercise"]: Verdict(**{**row, "verdict": VerdictClass(row["verdict"])}) for row in rows
-        }
         for planted, question, answer in state.get("planted", ()):
             self.table.plant(planted, question, answer)
         self.history.mark_planted(sorted(self.table.planted))
@@ -273,6 +288,7 @@ class Curator:
             "outstanding": supply.book.outstanding,
             "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
+            "epoch": self.epochs.number,
             "unvisited": self.sampler.unvisited,
             "held": self.frontier.held,
             "open_rows": self.ledger.open_rows,
@@ -282,6 +298,8 @@ class Curator:
             **(self.children.lag_quantiles(RECENT_LAGS) if self.children.lags else {}),
             "mastery": self._mastery.by_level(supply.graph, self._judged),
             "attempt": self.ledger.attempt,
+            "refused": dict(self.refused.counts),
+            "warnings": self.warnings(),
             "edits": len(supply.edits),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "reviews": supply.in_review,
@@ -296,7 +314,6 @@ class Curator:
     def facts(self) -> dict[str, Any]:
         """The whole outcome: what summary, tables and report are made of."""
         supply = self.supply
-        verdicts = self._last_verdict
         return {
             "rejected": dict(supply.rejected),
             "truncated": supply.truncated,
@@ -307,6 +324,8 @@ class Curator:
             "planted": len(self.table.planted),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
+            "refused": dict(self.refused.counts),
+            "warnings": self.warnings(),
             "children": self.children.facts(),
             "lags": list(self.children.lags),
             **self.children.lag_quantiles(),
@@ -316,18 +335,47 @@ class Curator:
                 exercise: {
                     "losses": [visit.loss for visit in self.history.losses_of(exercise)],
                     "visits": self.sampler.visits(exercise) if exercise in self.sampler else 0,
-                    "verdict": verdicts[exercise].verdict.value if exercise in verdicts else None,
-                    "mean_loss": verdicts[exercise].mean_loss if exercise in verdicts else None,
-                    "loss_spread": verdicts[exercise].loss_spread if exercise in verdicts else None,
+                    **self.latest.facts(exercise),
                 }
                 for exercise in self.table.ids()
             },
         }
 
+    def warnings(self) -> list[str]:
+        """What the user should look at, a line each."""
+        lines = []
+        if self.capped:
+            lines.append(
+                f"dynamics.drop_cap: {self.capped} verdicts of `erroneous` dropped nothing, for more than "
+                f"{self._config.dynamics.drop_cap:.0%} of the exercises would be gone; look at them before raising it"
+            )
+        lines += self.refused.warnings()
+        if self._clock.jumps:
+            lines.append(f"the clock jumped {self._clock.jumps} times; no deadline ran meanwhile")
+        return lines
+
     # inside
 
     def _judged(self) -> Iterable[tuple[tuple[str, ...], VerdictClass]]:
-        return ((self.table.request(id_).skills, verdict.verdict) for id_, verdict in self._last_verdict.items())
+        return ((self.table.asked(exercise).skills, verdict) for exercise, verdict in self.latest.classes())
+
+    def _observe_exercises(self, step: int, items: Sequence[PackedItem], report: Report) -> None:
+        seen, measured = report.of_exercises()
+        visits, tokens = ([getattr(item, name) for item in items] for name in ("visit", "loss_tokens"))
+        self.history.observe(step, seen, visits, measured, tokens)
+        self.children.observed(seen.tolist(), step, self._clock())
+        rows = zip(seen.tolist(), visits, measured.tolist(), strict=True)
+        real = ((each, self.table.asked(each), visit, loss) for each, visit, loss in rows if each in self.table)
+        self.frontier.observe(step, real)
+
+    def _refuse(self, step: int, reason: str, ids: Sequence[int]) -> None:
+        """Count losses that do not count. An exercise whose loss is no number is not trained on again."""
+        self.refused.add(reason, ids)
+        self._emit({"event": "refused", "step": step, "reason": reason, "ids": list(ids)})
+        if reason == "not_finite":
+            for exercise in ids:
+                if exercise in self.sampler:
+                    self.sampler.drop(exercise)
 
     def _remember_children(self) -> None:
         """Tell the policy which children exist or are on their way, so that no verdict orders them again."""
@@ -341,7 +389,7 @@ class Curator:
             self._add_exercise(accepted)
 
     def _open_training(self) -> None:
-        if not self.planner.textbooks_known and (self.supply.textbooks_settled or self.supply.first_books is not None):
+        if not self.planner.textbooks_known and (self.supply.textbooks_enough or self.supply.first_books is not None):
             books = self.supply.fix_first_phase()
             order = reading_order(books, self._config.train.textbook_order, self._config.run.seed)
             self.planner.set_textbooks(order)
@@ -366,8 +414,8 @@ class Curator:
             self.sampler.set_shares(shares)
         self.planner.probes += self.mixing.due(planned, waiting=bool(self.planner.probes))
 
-    def _observe_held_out(self, items: Mapping[int, PackedItem], ids: np.ndarray, losses: np.ndarray) -> None:
-        for exercise, loss in zip(ids.tolist(), losses.tolist(), strict=True):
+    def _observe_held_out(self, items: Mapping[int, PackedItem], report: Report) -> None:
+        for exercise, loss in zip(report.ids.tolist(), report.losses.tolist(), strict=True):
             if self.mixing is not None and exercise in self.table.held_out:
                 self.mixing.observe(items[exercise].visit, exercise, loss)
 
@@ -380,15 +428,15 @@ class Curator:
     def _group_of(self, exercise: int) -> str:
         """Whose share an exercise has a part of: that of its skill in a mixture, else what is replayed or taught."""
         question, _ = self.table.planted.get(exercise, (exercise, 0))
-        request = self.table.request(question)
+        asked = self.table.asked(question)
         if self.mixing is not None:
-            return self.mixing.group_of(request)
-        return REPLAYED if self._is_replay(request) else TAUGHT
+            return self.mixing.group_of(asked)
+        return REPLAYED if self._is_replay(asked.skills) else TAUGHT
 
     def _may_train(self, exercise: int) -> bool:
         if self.mixing is None:
             return True
-        return exercise not in self.table.held_out and self.mixing.trains(self.table.request(exercise))
+        return exercise not in self.table.held_out and self.mixing.trains(self.table.asked(exercise))
 
     def _add_exercise(self, accepted: Accepted, fresh: bool = True) -> None:
         request = accepted.request
@@ -414,12 +462,12 @@ class Curator:
             mixed = SkillSampler(self._group_of, cap=cap, seed=seed)
             self.mixing = Mixing(config, lambda: self.supply.graph, lambda: mixed.counts, self._emit)
             return mixed
-        if config.graph.elementary and config.generate.replay:
+        if config.graph.elementary and config.generate.replay and config.dynamics.schedule == "continuous":
             return SkillSampler(self._group_of, cap=cap, seed=seed)
         return Sampler(cap=cap, seed=seed)
 
-    def _is_replay(self, request: ExerciseRequest) -> bool:
-        return self.supply.elementary.issuperset(request.skills)
+    def _is_replay(self, skills: Iterable[str]) -> bool:
+        return self.supply.elementary.issuperset(skills)
 
     def _keep_replay_share(self) -> None:
         share = self.supply.replay_share
@@ -432,16 +480,17 @@ class Curator:
         if self.supply.graph is not None:
             self.frontier.use(self.supply.graph)
         planted = exercise not in self.table
-        if planted or self.frontier.admit(exercise, self.table.request(exercise).skills):
-            self.sampler.add(exercise, 1.0, front=front)
+        if planted or self.frontier.admit(exercise, self.table.asked(exercise).skills):
+            self.epochs.add(exercise, front)
 
     def _release(self) -> None:
         for exercise in self.frontier.release():
-            self.sampler.add(exercise, 1.0, front=self.table.request(exercise).cause is not None)
+            self.epochs.add(exercise, front=bool(self.table.asked(exercise).parents))
 
-    def _open_frontier(self, patient: bool) -> bool:
+    def _open_frontier(self) -> bool:
         """Training does not wait for a gate: with nothing else to train on, the next skill is opened."""
-        idle = self.planner.textbooks_known and not self.planner.done and (self.sampler.eligible == 0 or not patient)
+        training = self.planner.textbooks_known and not self.planner.done
+        idle = training and (self.sampler.eligible == 0 or not self._patient)
         change = self.frontier.open_next() if idle else None
         if change is None:
             return False
@@ -475,13 +524,13 @@ class Curator:
         planted = self.supply.book.take_id()
         self.table.plant(planted, question, answer)
         self.history.mark_planted([planted])
-        self.sampler.add(planted, 1.0, front=False)
+        self.epochs.add(planted, front=False)
         self._emit({"event": "plant", "id": planted, "question": question, "answer": answer})
 
     def _keep_lead(self) -> None:
         """Order a further round when training would soon have nothing but visits beyond those that make a verdict."""
         supply, train, visits = self.supply, self._config.train, self._config.dynamics.visits
-        if not supply.textbooks_settled or not len(self.table) or self.generation_over:
+        if not supply.textbooks_settled or not len(self.table) or self.generation_over or self.epochs.on:
             return
         per_step = train.rows_in_step * train.row_tokens / self.table.mean_tokens
         wanted = per_step * (LEAD_STEPS + 2 * train.slots / train.rows_per_step)
@@ -491,29 +540,55 @@ class Curator:
 
     def _close(self, step: int) -> None:
         self.history.close_step(step)
-        for verdict in self.judge.verdicts(self.history.completed(), self.history.is_planted):
+        verdicts = self.judge.verdicts(self.history.completed(), self.history.is_planted)
+        for verdict in self.epochs.later(verdicts):
             self._carry_out(verdict)
         if changes := self.frontier.close(step):
             for change in changes:
                 self._tell(change, step)
             self._release()
+        if self.planner.done and not self.ledger.open_rows:
+            self.epochs.end(self._carry_out)
+
+    @property
+    def _patient(self) -> bool:
+        """More is being written that may still join."""
+        return self.supply.book.unsettled > 0 and not self.epochs.on
+
+    def _plan(self) -> list[RowPlan] | None:
+        self._mix()
+        return self.planner.plan(self.ledger.next_lease, self._patient, self.epochs.limit)
+
+    def _turn_epoch(self) -> bool:
+        """Nothing of this epoch is left to plan: whether the next one begins. It waits for all that is ordered."""
+        planner, supply = self.planner, self.supply
+        if not self.epochs.on or self.ledger.open_rows or not planner.textbooks_known or planner.done:
+            return False
+        self.epochs.end(self._carry_out)
+        if not supply.enough(supply.book.unsettled, supply.book.unsettled + self.epochs.held):
+            return False
+        if self.epochs.begin(least=self._config.train.rows_in_step):
+            return True
+        supply.order_round()
+        return False
 
     def _carry_out(self, verdict: Verdict) -> None:
-        request = self.table.request(verdict.exercise)
+        asked = self.table.asked(verdict.exercise)
         facts = ExerciseFacts(
-            kind=request.kind,
-            skills=request.skills,
-            difficulty=request.difficulty,
-            parents=request.parents,
+            kind=asked.kind,
+            skills=asked.skills,
+            difficulty=asked.difficulty,
+            parents=asked.parents,
             dropped_share=(self.dropped + 1) / max(1, len(self.table)),
-            replay=self._is_replay(request),
+            replay=self._is_replay(asked.skills),
         )
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1
         self.decisions.update(action.value for action in decision.actions)
-        before = self._last_verdict.get(verdict.exercise)
-        self._mastery.replace(request.skills, before.verdict if before else None, verdict.verdict)
-        self._last_verdict[verdict.exercise] = verdict
+        self.capped += decision.reason.startswith("drop_cap")
+        before = self.latest.facts(verdict.exercise)["verdict"]
+        self._mastery.replace(asked.skills, VerdictClass(before) if before else None, verdict.verdict)
+        self.latest.put(verdict)
         if Action.DROP in decision.actions:
             self.dropped += decision.reason != "dropped_before"
             self.sampler.drop(verdict.exercise)

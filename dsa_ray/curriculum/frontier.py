@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from dsa_ray.records import ExerciseRequest, Kind, SkillGraph
+from dsa_ray.curriculum.table import Asked
+from dsa_ray.records import Kind, SkillGraph
 from dsa_ray.sections import FrontierConfig
 
 _TELLING = frozenset({Kind.EXERCISE, Kind.GIVEN, Kind.VARIANT})
@@ -73,11 +74,11 @@ class Frontier:
         self._held[exercise] = skills
         return False
 
-    def observe(self, step: int, visits: Iterable[tuple[ExerciseRequest, int, float]]) -> None:
-        """Losses of real exercises at a step that is not closed yet, as (request, visit, nats)."""
+    def observe(self, step: int, visits: Iterable[tuple[int, Asked, int, float]]) -> None:
+        """Losses of real exercises at a step that is not closed yet, as (exercise, what it is, visit, nats)."""
         if self._config.gate is None:
             return
-        first = [(r.id, r.skills[0], loss) for r, visit, loss in visits if visit == 1 and r.kind in _TELLING]
+        first = [(id_, it.skills[0], loss) for id_, it, visit, loss in visits if visit == 1 and it.kind in _TELLING]
         self._pending.setdefault(step, []).extend(first)
 
     def close(self, step: int) -> list[Change]:

@@ -7,7 +7,7 @@ attempt of the trainer takes over what the older one had not trained.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from dsa_ray.records import PackedItem, RowPlan, TextRef
@@ -100,8 +100,9 @@ class LeaseLedger:
         return self.attempt
 
     def state_dict(self) -> dict[str, Any]:
-        rows = [asdict(row) for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank])]
-        return {"closed_step": self.closed_step, "next_lease": self.next_lease, "ranks": self.ranks, "rows": rows}
+        rows = [row for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank])]
+        plain = [plain_row(row) for row in rows]
+        return {"closed_step": self.closed_step, "next_lease": self.next_lease, "ranks": self.ranks, "rows": plain}
 
     def load_state_dict(self, state: dict[str, Any]) -> list[RowPlan]:
         """Everything that was open is planned again. The attempt number is kept: only newer attempts may train it.
@@ -120,6 +121,25 @@ class LeaseLedger:
         for row in rows:
             self._planned[row.rank].append(row)
         return []
+
+
+def plain_row(row: RowPlan) -> dict[str, Any]:
+    """A `RowPlan` in plain values: what `dataclasses.asdict` gives, at a fraction of its cost."""
+    plain = {name: getattr(row, name) for name in _ROW_FIELDS}
+    plain["items"] = tuple(map(_plain_item, row.items))
+    return plain
+
+
+_ROW_FIELDS = tuple(field.name for field in fields(RowPlan))
+_ITEM_FIELDS = tuple(field.name for field in fields(PackedItem))
+
+
+def _plain_item(item: PackedItem) -> dict[str, Any]:
+    plain = {name: getattr(item, name) for name in _ITEM_FIELDS}
+    for place in ("prompt", "answer"):
+        ref: TextRef = plain[place]
+        plain[place] = {"segment": ref.segment, "row": ref.row}
+    return plain
 
 
 def row_plan(row: dict[str, Any]) -> RowPlan:

@@ -29,6 +29,7 @@ from dsa_ray.curriculum.mixture import (
     transfer_of,
     usable,
 )
+from dsa_ray.curriculum.table import Asked
 from dsa_ray.records import ExerciseRequest, Kind, SkillGraph
 from dsa_ray.skills.names import normalise
 
@@ -84,12 +85,12 @@ class Mixing:
 
     # who is trained on
 
-    def group_of(self, request: ExerciseRequest) -> str:
+    def group_of(self, request: ExerciseRequest | Asked) -> str:
         """What an exercise is counted as: the skill that it was ordered for, or its difficulty."""
         by_difficulty = self._curriculum.sampler in _BY_DIFFICULTY
         return str(request.difficulty) if by_difficulty else request.skills[0]
 
-    def trains(self, request: ExerciseRequest) -> bool:
+    def trains(self, request: ExerciseRequest | Asked) -> bool:
         """Whether it may be trained on: out of domain, nothing of a target is."""
         return self._curriculum.setting != "out_of_domain" or not self._targets.intersection(request.skills)
 

@@ -97,17 +97,18 @@ class StepPlanner:
                 self.late.add(book[0])
                 self._late_rows += _pack_in_order([book], self._config.row_tokens)
 
-    def plan(self, first_lease: int, patient: bool) -> list[RowPlan] | None:
+    def plan(self, first_lease: int, patient: bool, below: float = math.inf) -> list[RowPlan] | None:
         """The rows of the next step, or None when too little that may be trained is written (or all is planned).
 
         Args:
             first_lease: number of the first row.
             patient: more is being written, so rows that would stay half empty had better wait for it.
+            below: exercises of a lower pass than this alone.
         """
         if not self.textbooks_known or self.done:
             return None
         phase, steps = (TEXTBOOKS, self.textbook_steps) if self._unread else (EXERCISES, self._config.steps)
-        rows = self._textbook_step() if self._unread else self._exercise_step(patient)
+        rows = self._textbook_step() if self._unread else self._exercise_step(patient, below)
         if not rows:
             return None
         self._steps[phase] += 1
@@ -180,14 +181,15 @@ class StepPlanner:
         self._repeated = count - len(rows)
         return rows + [books[index % len(books)] for index in range(self._repeated)]
 
-    def _exercise_step(self, patient: bool) -> list[list[PackedItem]]:
+    def _exercise_step(self, patient: bool, below: float) -> list[list[PackedItem]]:
         late = self._late_rows[self._late_done : self._late_done + 1]
         count, row_tokens = self._config.rows_in_step - len(late), self._config.row_tokens
         if not count:
             self._late_done += len(late)
             return late
         probes = self._next_probes(count * row_tokens)
-        fresh = self._sampler.peek(_wanted(count, row_tokens, self._table.mean_tokens), self.next_step)
+        wanted = _wanted(count, row_tokens, self._table.mean_tokens)
+        fresh = self._sampler.peek(wanted, self.next_step, below)
         candidates = np.concatenate([np.array(list(probes), np.int64), fresh])
         rows = pack_step(self._table.tokens(candidates), row_tokens, count)
         if len(rows) < count or not all(rows):

@@ -1,7 +1,8 @@
 """The book of requests: minted once, leased to replicas, settled by acceptance or by a final rejection.
 
-Two queues per teacher: what a verdict or a review ordered is urgent and goes first. `slots` bounds what is out at one
-time: it is the backpressure on generation and the bound on the feedback lag that generation adds.
+Queues per teacher: reviews go first, then what verdicts ordered, then the rest. Of the children the newest goes first:
+where verdicts order more than a teacher can write, the old ones wait, and the feedback that arrives is fresh. `slots`
+bounds what is out at one time: it is the backpressure on generation and the bound on the lag that generation adds.
 
 A request that was out when its replica died is given out again. After the second death it is suspect: it goes out
 alone, to a replica that holds nothing else, and if that one dies too it is closed as poison. So one poison prompt
@@ -36,15 +37,36 @@ class _Queues:
     """The waiting requests of one teacher."""
 
     def __init__(self) -> None:
-        self.urgent: deque[ExerciseRequest] = deque()
+        self.reviews: deque[ExerciseRequest] = deque()
+        self.children: deque[ExerciseRequest] = deque()
         self.normal: deque[ExerciseRequest] = deque()
         self.suspects: deque[ExerciseRequest] = deque()
 
     def __len__(self) -> int:
-        return len(self.urgent) + len(self.normal) + len(self.suspects)
+        return len(self.reviews) + len(self.children) + len(self.normal) + len(self.suspects)
 
-    def of(self, request: ExerciseRequest) -> deque[ExerciseRequest]:
-        return self.normal if request.cause is None and request.kind not in REVIEW_KINDS else self.urgent
+    def add(self, request: ExerciseRequest) -> None:
+        """A new one: the newest child goes first, everything else behind its like."""
+        if request.kind in REVIEW_KINDS:
+            self.reviews.append(request)
+        elif request.cause is not None:
+            self.children.appendleft(request)
+        else:
+            self.normal.append(request)
+
+    def add_again(self, request: ExerciseRequest, suspect: bool) -> None:
+        """One that was out before goes before its like."""
+        if suspect:
+            self.suspects.appendleft(request)
+        elif request.kind in REVIEW_KINDS:
+            self.reviews.appendleft(request)
+        else:
+            (self.children if request.cause is not None else self.normal).appendleft(request)
+
+    def take(self) -> ExerciseRequest | None:
+        """The next that need not go alone."""
+        queue = self.reviews or self.children or self.normal
+        return queue.popleft() if queue else None
 
 
 class RequestBook:
@@ -145,8 +167,8 @@ class RequestBook:
         if queues.suspects and n > 0 and len(self._leased) < self._slots:
             return [self._give(queues.suspects.popleft(), replica, incarnation, now, alone=True)]
         leased = []
-        while len(leased) < n and len(self._leased) < self._slots and (queues.urgent or queues.normal):
-            leased.append(self._give((queues.urgent or queues.normal).popleft(), replica, incarnation, now))
+        while len(leased) < n and len(self._leased) < self._slots and (request := queues.take()) is not None:
+            leased.append(self._give(request, replica, incarnation, now))
         return leased
 
     def take_poison(self) -> list[ExerciseRequest]:
@@ -216,7 +238,7 @@ class RequestBook:
         return request
 
     def _queue(self, request: ExerciseRequest) -> None:
-        self._queues[self._route(request)].of(request).append(request)
+        self._queues[self._route(request)].add(request)
 
     def _reclaim(self, replica: str, incarnation: str, now: float) -> None:
         for lease in list(self._leased.values()):
@@ -232,14 +254,13 @@ class RequestBook:
 
     def _requeue(self, request: ExerciseRequest) -> None:
         again = replace(request, attempt=request.attempt + 1)
-        queues = self._queues[self._route(again)]
         suspect = self._deaths[request.id] >= SUSPECT_DEATHS
-        (queues.suspects if suspect else queues.of(again)).appendleft(again)
+        self._queues[self._route(again)].add_again(again, suspect)
 
     def _remove_queued(self, request_id: int) -> ExerciseRequest | None:
         """A late answer to an attempt that was given up: the text counts, the new attempt is not needed."""
         for queues in self._queues.values():
-            for queue in (queues.urgent, queues.normal, queues.suspects):
+            for queue in vars(queues).values():
                 for request in queue:
                     if request.id == request_id:
                         queue.remove(request)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dsa_ray.dynamics.columns import Columns
+from dsa_ray.dynamics.index import NOWHERE, DenseIndex
 
 _NEVER = np.iinfo(np.int32).min // 2
 _MASK = (1 << 64) - 1
@@ -39,7 +41,8 @@ class Sampler:
         self._columns = Columns(
             id="i8", weight="f8", virtual="f8", tie="u8", visits="i4", last_step="i4", front="?", dropped="?"
         )
-        self._slot_of: dict[int, int] = {}
+        self._index = DenseIndex()
+        self._with_visits = [0] * (self._cap + 1)
         self._heap: list[_Entry] = []
         self._ahead: list[_Entry] = []
         self._clock = 0.0
@@ -50,7 +53,7 @@ class Sampler:
         return len(self._columns)
 
     def __contains__(self, exercise: int) -> bool:
-        return exercise in self._slot_of
+        return exercise in self._index
 
     @property
     def eligible(self) -> int:
@@ -60,12 +63,11 @@ class Sampler:
     @property
     def unvisited(self) -> int:
         """Exercises that were never taken and may still be."""
-        return int(((self._columns["visits"] == 0) & ~self._columns["dropped"]).sum())
+        return self._with_visits[0]
 
     def visits_due(self, visits: int) -> int:
         """How many visits are missing until everything that may still be taken has had so many."""
-        missing = np.maximum(visits - self._columns["visits"], 0)
-        return int(missing[~self._columns["dropped"]].sum())
+        return sum((visits - made) * count for made, count in enumerate(self._with_visits[:visits]))
 
     @property
     def dropped(self) -> int:
@@ -83,28 +85,29 @@ class Sampler:
     def weight(self, exercise: int) -> float:
         return float(self._columns["weight"][self._slot(exercise)])
 
-    def add(self, exercise: int, weight: float = 1.0, front: bool = False) -> None:
-        """Take in a new exercise, to come next.
+    def add(self, exercise: int, weight: float = 1.0, front: bool = False, floor: float = 0.0) -> None:
+        """Take in a new exercise, to come next, with a pass of at least `floor`.
 
         Raises:
             ValueError: it is in already, or the weight is not above 0.
         """
         _check_weight(exercise, weight)
-        if exercise in self._slot_of:
+        if exercise in self._index:
             raise ValueError(f"exercise {exercise} is in the sampler already")
         slot = len(self._columns)
-        self._columns.append(
+        self._columns.append_one(
             id=exercise,
             weight=weight,
-            virtual=self._minimum(),
+            virtual=max(self._minimum(), floor),
             tie=_hash(exercise ^ self._seed),
             visits=0,
             last_step=_NEVER,
             front=front,
             dropped=False,
         )
-        self._slot_of[exercise] = slot
+        self._index.put_one(exercise, slot)
         self._eligible += 1
+        self._with_visits[0] += 1
         self._push(slot)
 
     def set_weight(self, exercise: int, weight: float) -> None:
@@ -112,8 +115,11 @@ class Sampler:
         _check_weight(exercise, weight)
         self._columns["weight"][self._slot(exercise)] = weight
 
-    def peek(self, count: int, step: int) -> np.ndarray:
-        """Up to `count` ids (int64) that may be trained at `step`, the next first. Changes nothing."""
+    def peek(self, count: int, step: int, below: float = math.inf) -> np.ndarray:
+        """Up to `count` ids (int64) of a pass `below` this that may be trained at `step`, the next first.
+
+        Changes nothing.
+        """
         last_step = self._columns["last_step"]
         found: list[int] = []
         seen: list[_Entry] = []
@@ -127,6 +133,8 @@ class Sampler:
             if not self._is_current(entry) or (seen and seen[-1] == entry):
                 continue
             seen.append(entry)
+            if entry[0] >= below:
+                break
             if step - last_step[entry[3]] >= self._gap:
                 found.append(entry[3])
         self._ahead[:ahead] = seen
@@ -157,7 +165,7 @@ class Sampler:
             if not self._columns["visits"][slot]:
                 raise ValueError(f"exercise {exercise} has no visit to undo")
             was_eligible = self._is_eligible(slot)
-            self._columns["visits"][slot] -= 1
+            self._count_visit(slot, -1)
             self._columns["virtual"][slot] -= 1.0 / self._columns["weight"][slot]
             self._columns["last_step"][slot] = _NEVER
             if self._is_eligible(slot):
@@ -170,6 +178,7 @@ class Sampler:
         if not self._columns["dropped"][slot]:
             self._eligible -= self._is_eligible(slot)
             self._dropped += 1
+            self._with_visits[self._columns["visits"].item(slot)] -= 1
             self._columns["dropped"][slot] = True
 
     def restore(self, exercise: int) -> None:
@@ -180,6 +189,7 @@ class Sampler:
         self._columns["virtual"][slot] = max(self._columns["virtual"][slot], self._minimum())
         self._columns["dropped"][slot] = False
         self._dropped -= 1
+        self._with_visits[self._columns["visits"].item(slot)] += 1
         if self._is_eligible(slot):
             self._eligible += 1
             self._push(slot)
@@ -193,8 +203,10 @@ class Sampler:
         self._reset()
         self._clock = float(state["clock"])
         self._columns.load_state_dict(state, "sampler")
-        self._slot_of = {exercise: slot for slot, exercise in enumerate(self._columns["id"].tolist())}
         columns = self._columns
+        self._index.put(columns["id"], np.arange(len(columns)))
+        visited = np.bincount(columns["visits"][~columns["dropped"]], minlength=self._cap + 1)
+        self._with_visits = visited.tolist()
         slots = np.flatnonzero(~columns["dropped"] & (columns["visits"] < self._cap))
         self._dropped, self._eligible = int(columns["dropped"].sum()), len(slots)
         order = (columns["virtual"], ~columns["front"], columns["tie"])
@@ -205,7 +217,7 @@ class Sampler:
         columns = self._columns
         self._clock = float(columns["virtual"][slot])
         columns["virtual"][slot] += 1.0 / columns["weight"][slot]
-        columns["visits"][slot] += 1
+        self._count_visit(slot, 1)
         columns["last_step"][slot] = step
         columns["front"][slot] = False
         if self._is_eligible(slot):
@@ -213,6 +225,13 @@ class Sampler:
         else:
             self._eligible -= 1
         return int(columns["visits"][slot])
+
+    def _count_visit(self, slot: int, change: int) -> None:
+        visits = self._columns["visits"]
+        if not self._columns["dropped"].item(slot):
+            self._with_visits[visits.item(slot)] -= 1
+            self._with_visits[visits.item(slot) + change] += 1
+        visits[slot] += change
 
     def _minimum(self) -> float:
         """The lowest pass of all eligible; with none, that of the last one taken."""
@@ -224,8 +243,8 @@ class Sampler:
         return min(firsts, default=self._clock)
 
     def _slot(self, exercise: int) -> int:
-        slot = self._slot_of.get(exercise)
-        if slot is None:
+        slot = self._index.get(exercise)
+        if slot == NOWHERE:
             raise ValueError(f"exercise {exercise} is not in the sampler")
         return slot
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -83,25 +84,28 @@ class SkillSampler:
     def weight(self, exercise: int) -> float:
         return self._part(exercise).weight(exercise)
 
-    def add(self, exercise: int, weight: float = 1.0, front: bool = False) -> None:
+    def add(self, exercise: int, weight: float = 1.0, front: bool = False, floor: float = 0.0) -> None:
         """Take in a new exercise; it comes next within its group. Raises ValueError as `Sampler.add` does."""
         group = self._group_of(exercise)
         part = self._parts.setdefault(group, self._make())
         if not part.eligible:
             self._passes[group] = max(self._passes.get(group, 0.0), self._floor())
-        part.add(exercise, weight, front)
+        part.add(exercise, weight, front, floor)
         self._group[exercise] = group
 
     def set_weight(self, exercise: int, weight: float) -> None:
         self._part(exercise).set_weight(exercise, weight)
 
-    def peek(self, count: int, step: int) -> np.ndarray:
-        """Up to `count` ids (int64) that may be trained at `step`, in the order of the shares. Changes nothing."""
+    def peek(self, count: int, step: int, below: float = math.inf) -> np.ndarray:
+        """Up to `count` ids (int64) that may be trained at `step`, in the order of the shares. Changes nothing.
+
+        `below` counts within a group, as in `Sampler.peek`.
+        """
         total = sum(self._shares.values()) or 1.0
         wanted = {group: int(2 * count * self._shares.get(group, 0.0) / total) + _SPARE for group in self._parts}
-        found = self._merged(wanted, count, step)
+        found = self._merged(wanted, count, step, below)
         if len(found) < count:
-            found = self._merged(dict.fromkeys(self._parts, count), count, step)
+            found = self._merged(dict.fromkeys(self._parts, count), count, step, below)
         return np.array(found, np.int64)
 
     def take(self, exercises: Sequence[int], step: int) -> list[int]:
@@ -148,9 +152,9 @@ class SkillSampler:
             part.load_state_dict(state["parts"][f"part{place}"])
             self._group |= dict.fromkeys(state["parts"][f"part{place}"]["sampler.id"].tolist(), group)
 
-    def _merged(self, wanted: Mapping[str, int], count: int, step: int) -> list[int]:
+    def _merged(self, wanted: Mapping[str, int], count: int, step: int, below: float) -> list[int]:
         """The groups' next ones, merged by stride; those of groups without a share at the end."""
-        queues = {group: self._parts[group].peek(number, step).tolist() for group, number in wanted.items()}
+        queues = {group: self._parts[group].peek(number, step, below).tolist() for group, number in wanted.items()}
         order = [
             (not self._shares.get(group), self._passes.get(group, 0.0), place, group, 0)
             for place, group in enumerate(queues)

@@ -15,6 +15,7 @@ from typing import Any
 from dsa_ray.config import Config
 from dsa_ray.curriculum.held_back import Accepted, HeldBack
 from dsa_ray.curriculum.lessons import Lessons
+from dsa_ray.curriculum.places import Places
 from dsa_ray.curriculum.requests import RequestBook
 from dsa_ray.curriculum.routing import Router
 from dsa_ray.curriculum.spending import Spending
@@ -91,7 +92,7 @@ class Supply:
         """Exercises that somebody took back after they were dropped."""
         self._lessons: Lessons | None = None
         self._briefs: dict[str, SkillBrief] = {}
-        self._refs: dict[int, TextRef] = {}
+        self._refs = Places()
         self._exercises_ordered = 0
         self._round = 0
         self._practised: Counter[str] = Counter()
@@ -128,6 +129,15 @@ class Supply:
     def textbooks_settled(self) -> bool:
         """Every textbook is written, or was given up."""
         return self.graph_done and self.book.unsettled_of(Kind.TEXTBOOK) == 0
+
+    @property
+    def textbooks_enough(self) -> bool:
+        """So many textbooks are settled that training need not wait for the others (`generate.wait_share`)."""
+        return self.graph_done and self.enough(self.book.unsettled_of(Kind.TEXTBOOK), len(self.taught))
+
+    def enough(self, waiting: int, ordered: int) -> bool:
+        """Whether training may go on while so many of what was ordered are still waited for."""
+        return waiting <= (1.0 - self._config.generate.wait_share) * ordered
 
     @property
     def in_review(self) -> int:
@@ -276,7 +286,7 @@ class Supply:
                 minted[row["id"]] = request_from_row(row)
             exercises += self._book(minted[row["id"]], segment, row)
         self._children = [request for request in minted.values() if request.cause is not None]
-        settled = self._refs.keys() | given_up
+        settled = given_up.union(id for id in minted if id in self._refs)
         self.book.restore(minted.values(), settled)
         exercises += self._held.restore(minted.values(), given_up)
         for request in minted.values():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from array import array
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +18,22 @@ _COLUMNS = {
     "loss_tokens": np.int32,
     "answer_hash": np.int64,
     "answer_of": np.int64,
+    "kind": np.int8,
+    "difficulty": np.int8,
+    "skills": np.int32,
 }
+_KINDS = tuple(Kind)
+"""A kind's place, plus 1, is its code; 0 is an id that is no exercise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an exercise was asked to be."""
+
+    kind: Kind
+    skills: tuple[str, ...]
+    difficulty: int
+    parents: tuple[int, ...]
 
 
 class ExerciseTable:
@@ -31,29 +47,43 @@ class ExerciseTable:
         self.probes = probes
         self._total_tokens = 0
         self._columns = {name: np.zeros(1024, dtype) for name, dtype in _COLUMNS.items()}
-        self._requests: dict[int, ExerciseRequest] = {}
-        self._same_skills: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._ids = array("q")
+        self._skills: dict[tuple[str, ...], int] = {}
+        self._named: list[tuple[str, ...]] = []
+        self._same_skills: list[array[int]] = []
+        self._parents: dict[int, tuple[int, ...]] = {}
         self.planted: dict[int, tuple[int, int]] = {}
         self.held_out: set[int] = set()
         """Exercises that are never trained on: forward only, for the losses that a mixture goes by."""
 
     def __len__(self) -> int:
         """Real exercises; planted ones are not data."""
-        return len(self._requests)
+        return len(self._ids)
 
     def __contains__(self, exercise: int) -> bool:
-        return exercise in self._requests
+        kinds = self._columns["kind"]
+        return 0 <= exercise < len(kinds) and kinds.item(exercise) > 0
 
     @property
     def mean_tokens(self) -> float:
         """Mean length of an exercise, tokens; 1 when there is none."""
-        return self._total_tokens / len(self) if self._requests else 1.0
+        return self._total_tokens / len(self) if self._ids else 1.0
 
-    def request(self, exercise: int) -> ExerciseRequest:
-        return self._requests[exercise]
+    def asked(self, exercise: int) -> Asked:
+        """What an exercise was ordered as. Raises `KeyError` for one that is not here."""
+        if exercise not in self:
+            raise KeyError(exercise)
+        columns = self._columns
+        return Asked(
+            kind=_KINDS[columns["kind"].item(exercise) - 1],
+            skills=self._named[columns["skills"].item(exercise)],
+            difficulty=columns["difficulty"].item(exercise),
+            parents=self._parents.get(exercise, ()),
+        )
 
     def ids(self) -> Iterable[int]:
-        return self._requests.keys()
+        """In the order in which they were added."""
+        return self._ids
 
     def tokens(self, ids: np.ndarray) -> np.ndarray:
         """Token counts of exercises, int32[len(ids)]."""
@@ -63,10 +93,14 @@ class ExerciseTable:
         """An accepted exercise."""
         values = {"segment": ref.segment, "row": ref.row, "tokens": tokens, "prompt_tokens": prompt_tokens}
         values |= {"loss_tokens": tokens - max(1, prompt_tokens), "answer_hash": answer_hash, "answer_of": request.id}
+        values |= {"kind": _KINDS.index(request.kind) + 1, "difficulty": request.difficulty}
+        values["skills"] = skills = self._skills_of(request.skills)
         self._set(request.id, values)
-        self._requests[request.id] = request
+        self._ids.append(request.id)
         self._total_tokens += tokens
-        self._same_skills[request.skills].append(request.id)
+        self._same_skills[skills].append(request.id)
+        if request.parents:
+            self._parents[request.id] = request.parents
 
     def plant(self, planted: int, question: int, answer: int) -> None:
         """A planted wrong answer: the question of one exercise with the answer of another."""
@@ -85,7 +119,7 @@ class ExerciseTable:
     def wrong_answer_for(self, question: int, rng: np.random.Generator, row_tokens: int) -> int | None:
         """An exercise of the same skills with another final answer, short enough to fit; None when there is none."""
         hashes = self._columns["answer_hash"]
-        candidates = self._same_skills[self._requests[question].skills]
+        candidates = self._same_skills[self._columns["skills"].item(question)]
         for _ in range(8):
             other = candidates[int(rng.integers(len(candidates)))]
             answer_tokens = self._columns["tokens"][other] - self._columns["prompt_tokens"][other]
@@ -106,6 +140,14 @@ class ExerciseTable:
             visit=visit,
             weight=weight,
         )
+
+    def _skills_of(self, skills: tuple[str, ...]) -> int:
+        """The number of a combination of skills."""
+        number = self._skills.setdefault(skills, len(self._named))
+        if number == len(self._named):
+            self._named.append(skills)
+            self._same_skills.append(array("q"))
+        return number
 
     def _ref(self, exercise: int) -> TextRef:
         columns = self._columns

@@ -25,6 +25,11 @@ class Columns:
     def __getitem__(self, name: str) -> np.ndarray:
         return self._data[name][: self._rows]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the rows that exist."""
+        return self._rows * sum(column.itemsize for column in self._data.values())
+
     def append(self, **arrays: np.ndarray | int | float | bool) -> None:
         """Add rows: every column must be given; scalars are repeated along the arrays."""
         if arrays.keys() != self._data.keys():
@@ -35,6 +40,13 @@ class Columns:
         for name, array in arrays.items():
             self._data[name][self._rows : end] = array
         self._rows = end
+
+    def append_one(self, **values: int | float | bool) -> None:
+        """Add one row; every column must be given."""
+        self._reserve(self._rows + 1)
+        for name, column in self._data.items():
+            column[self._rows] = values[name]
+        self._rows += 1
 
     def truncate(self, rows: int) -> None:
         """Keep the first `rows` rows."""

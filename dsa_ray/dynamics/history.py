@@ -20,12 +20,12 @@ import numpy as np
 
 from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.columns import Columns
+from dsa_ray.dynamics.index import DenseIndex
+from dsa_ray.dynamics.pending import Pending, checked, distinct, joined
 
 _NONE = -1
 _FLOOR = 0.01
 """Nats: differences between losses far below it do not count."""
-_Pending = dict[tuple[int, int], tuple[float, int]]
-"""(exercise, visit) -> (loss, tokens)."""
 
 
 class CompletedCycle(NamedTuple):
@@ -73,11 +73,11 @@ class LossHistory:
         self._reset()
 
     def _reset(self) -> None:
-        self._slot_of: dict[int, int] = {}
-        self._slots = Columns(exercise="i8", newest="i8", planted="?")
-        self._rows = Columns(slot="i8", step="i4", visit="i4", loss="f8", tokens="i4", residual="f8", older="i8")
+        self._index = DenseIndex()
+        self._slots = Columns(exercise="i8", newest="i4", planted="?")
+        self._rows = Columns(slot="i4", step="i4", visit="i4", loss="f8", tokens="i4", residual="f8", older="i4")
         self._cohorts = Columns(step="i4", total="f8", count="i8", mean="f8")
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._completed: list[CompletedCycle] = []
 
     def mark_planted(self, exercises: Iterable[int]) -> None:
@@ -86,7 +86,7 @@ class LossHistory:
         Raises:
             ValueError: an id has counted as a real exercise already.
         """
-        slots = self._slots_for(list(exercises))
+        slots = self._slots_for(np.array(list(exercises), "i8"))
         fresh = slots[~self._slots["planted"][slots]]
         counted = fresh[self._slots["newest"][fresh] != _NONE]
         if counted.size:
@@ -96,8 +96,13 @@ class LossHistory:
         self._slots["planted"][slots] = True
 
     def is_planted(self, exercise: int) -> bool:
-        slot = self._slot_of.get(exercise)
-        return slot is not None and bool(self._slots["planted"][slot])
+        slot = self._index.get(exercise)
+        return slot != _NONE and self._slots["planted"].item(slot)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of everything that is kept per exercise and per visit."""
+        return self._index.nbytes + self._slots.nbytes + self._rows.nbytes + self._cohorts.nbytes
 
     def observe(
         self, step: int, ids: Sequence[int], visits: Sequence[int], losses: Sequence[float], tokens: Sequence[int]
@@ -112,24 +117,22 @@ class LossHistory:
             ValueError: a loss that is not finite, a visit below 1, no tokens, a new row for a closed step, or a visit
                 that was reported before with another step or loss. Then no row of the call is taken.
         """
-        rows = list(zip(np.asarray(ids).tolist(), np.asarray(visits).tolist(), strict=True))
-        values = list(zip(np.asarray(losses, "f8").tolist(), np.asarray(tokens).tolist(), strict=True))
-        fresh: _Pending = {}
+        rows = checked(ids, visits, losses, tokens)
         known = self._closed_steps_of(rows)
-        for row, value, known_step in zip(rows, values, known, strict=True):
-            _check_row(row, value)
-            if known_step != _NONE:
-                self._check_repeated(row, step, known_step, value[0])
-            elif step <= self.closed:
-                raise ValueError(f"exercise {row[0]} visit {row[1]}: step {step} is closed, no row can be added to it")
-            elif fresh.setdefault(row, value) != value:
-                raise ValueError(f"exercise {row[0]} visit {row[1]}: two losses in one report of step {step}")
+        for place in np.flatnonzero(known != _NONE):
+            self._check_repeated(rows, place, step, int(known[place]))
+        fresh = rows.at(np.flatnonzero(known == _NONE))
+        if len(fresh.keys) and step <= self.closed:
+            raise ValueError(f"{fresh.name(0)}: step {step} is closed, no row can be added to it")
+        fresh = distinct(fresh, f"two losses in one report of step {step}")
         for other, pending in self._pending.items():
-            for row in fresh.keys() & pending.keys():
-                if other != step or pending[row] != fresh[row]:
-                    raise ValueError(f"exercise {row[0]} visit {row[1]}: reported for step {other}, then for {step}")
-        if fresh:
-            self._pending.setdefault(step, {}).update(fresh)
+            _, here, there = np.intersect1d(fresh.keys, pending.keys, assume_unique=True, return_indices=True)
+            unlike = (fresh.losses[here] != pending.losses[there]) | (fresh.tokens[here] != pending.tokens[there])
+            if here.size and (other != step or unlike.any()):
+                raise ValueError(f"{fresh.name(here[0])}: reported for step {other}, then for {step}")
+        if len(fresh.keys):
+            before = self._pending.get(step)
+            self._pending[step] = fresh if before is None else joined(before, fresh)
 
     def close_step(self, step: int) -> None:
         """Say that every rank has reported `step`: its rows get residuals, cycles may complete. Idempotent.
@@ -155,7 +158,8 @@ class LossHistory:
     def losses_of(self, exercise: int) -> list[VisitLoss]:
         """All visits of an exercise at closed steps, oldest first; empty for an unknown one."""
         visits = []
-        row = self._slots["newest"][self._slot_of[exercise]] if exercise in self._slot_of else _NONE
+        slot = self._index.get(exercise)
+        row = self._slots["newest"][slot] if slot != _NONE else _NONE
         while row != _NONE:
             visit, step, loss, residual = (self._rows[name][row] for name in ("visit", "step", "loss", "residual"))
             visits.append(VisitLoss(int(visit), int(step), float(loss), float(residual)))
@@ -175,10 +179,11 @@ class LossHistory:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything, as numpy arrays (no pickled objects)."""
-        pending = [(step, *row, *value) for step, rows in self._pending.items() for row, value in rows.items()]
         waiting = Columns(step="i4", exercise="i8", visit="i4", loss="f8", tokens="i4")
         cycles = Columns(exercise="i8", cycle="i4", mean="f8", spread="f8", step="i4")
-        _append_tuples(waiting, ("step", "exercise", "visit", "loss", "tokens"), pending)
+        for step, rows in self._pending.items():
+            key = {"step": step, "exercise": rows.exercises, "visit": rows.visits}
+            waiting.append(**key, loss=rows.losses, tokens=rows.tokens)
         _append_tuples(cycles, CompletedCycle._fields, self._completed)
         return {
             "closed": np.array(self.closed),
@@ -196,27 +201,29 @@ class LossHistory:
         self._slots.load_state_dict(state, "slots")
         self._rows.load_state_dict(state, "rows")
         self._cohorts.load_state_dict(state, "cohorts")
-        exercises = self._slots["exercise"].tolist()
-        self._slot_of = dict(zip(exercises, range(len(exercises)), strict=True))
-        names = ("step", "exercise", "visit", "loss", "tokens")
-        for step, exercise, visit, loss, tokens in zip(*(state[f"pending.{n}"].tolist() for n in names), strict=True):
-            self._pending.setdefault(step, {})[exercise, visit] = (loss, tokens)
+        self._index.put(self._slots["exercise"], np.arange(len(self._slots)))
+        steps, *columns = (state[f"pending.{name}"] for name in ("step", "exercise", "visit", "loss", "tokens"))
+        for step in dict.fromkeys(steps.tolist()):
+            self._pending[step] = checked(*(column[steps == step] for column in columns))
         columns = (state[f"completed.{name}"].tolist() for name in CompletedCycle._fields)
         self._completed = [CompletedCycle(*values) for values in zip(*columns, strict=True)]
 
-    def _slots_for(self, exercises: list[int]) -> np.ndarray:
-        """Slots of exercises, new ones made where needed."""
-        unknown = [exercise for exercise in dict.fromkeys(exercises) if exercise not in self._slot_of]
-        if unknown:
-            self._slot_of.update(zip(unknown, range(len(self._slots), len(self._slots) + len(unknown)), strict=True))
-            self._slots.append(exercise=np.array(unknown, "i8"), newest=_NONE, planted=False)
-        return np.array([self._slot_of[exercise] for exercise in exercises], "i8")
+    def _slots_for(self, exercises: np.ndarray) -> np.ndarray:
+        """Slots of exercises, new ones made where needed, in the order in which they come."""
+        slots = self._index.many(exercises)
+        unknown = exercises[slots == _NONE]
+        if unknown.size:
+            _, first = np.unique(unknown, return_index=True)
+            new = unknown[np.sort(first)]
+            self._index.put(new, np.arange(len(self._slots), len(self._slots) + len(new)))
+            self._slots.append(exercise=new, newest=_NONE, planted=False)
+            slots = self._index.many(exercises)
+        return slots
 
-    def _closed_steps_of(self, rows: list[tuple[int, int]]) -> list[int]:
+    def _closed_steps_of(self, rows: Pending) -> np.ndarray:
         """The closed step at which each (exercise, visit) was measured, or -1."""
-        slots = np.array([self._slot_of.get(exercise, _NONE) for exercise, _ in rows], "i8")
-        visits = np.array([visit for _, visit in rows], "i8")
-        found = np.full(len(rows), _NONE, "i8")
+        found = np.full(len(rows.keys), _NONE, "i8")
+        slots, visits = self._index.many(rows.exercises), rows.visits
         at = np.flatnonzero(slots != _NONE)
         row = self._slots["newest"][slots[at]]
         while (alive := row != _NONE).any():
@@ -224,33 +231,32 @@ class LossHistory:
             same = self._rows["visit"][row] == visits[at]
             found[at[same]] = self._rows["step"][row[same]]
             row = self._rows["older"][row]
-        return found.tolist()
+        return found
 
-    def _check_repeated(self, row: tuple[int, int], step: int, known_step: int, loss: float) -> None:
-        measured = next(visit for visit in self.losses_of(row[0]) if visit.visit == row[1])
+    def _check_repeated(self, rows: Pending, place: int, step: int, known_step: int) -> None:
+        visit, loss = int(rows.visits[place]), float(rows.losses[place])
+        measured = next(past for past in self.losses_of(int(rows.exercises[place])) if past.visit == visit)
         if known_step != step or measured.loss != loss:
             raise ValueError(
-                f"exercise {row[0]} visit {row[1]}: loss {measured.loss} at step {known_step} is recorded, "
-                f"now {loss} at step {step}"
+                f"{rows.name(place)}: loss {measured.loss} at step {known_step} is recorded, now {loss} at step {step}"
             )
 
-    def _append(self, step: int, pending: _Pending) -> int:
+    def _append(self, step: int, pending: Pending) -> int:
         """Add the rows of a step in canonical order; returns the first row's index."""
-        keys = sorted(pending)
-        first = len(self._rows)
-        slots = self._slots_for([exercise for exercise, _ in keys])
-        losses = np.array([pending[key][0] for key in keys])
+        pending = pending.at(np.argsort(pending.keys))
+        first, count, losses = len(self._rows), len(pending.keys), pending.losses
+        slots = self._slots_for(pending.exercises)
         measured = self._measured(losses)
-        rows = np.arange(first, first + len(keys))
+        rows = np.arange(first, first + count)
         same_as_before = np.concatenate(([False], slots[1:] == slots[:-1]))
         older = np.where(same_as_before, rows - 1, self._slots["newest"][slots])
         self._slots["newest"][slots] = rows  # the last of an exercise's rows wins
         self._rows.append(
             slot=slots,
             step=step,
-            visit=np.array([visit for _, visit in keys]),
+            visit=pending.visits,
             loss=losses,
-            tokens=np.array([pending[key][1] for key in keys]),
+            tokens=pending.tokens,
             residual=measured - self._cohort_mean(step, measured[~self._slots["planted"][slots]]),
             older=older,
         )
@@ -311,15 +317,6 @@ MEASURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "confidence": _doubt,
 }
 """`dynamics.measure`: from losses, nats, to what residuals are taken of."""
-
-
-def _check_row(row: tuple[int, int], value: tuple[float, int]) -> None:
-    exercise, visit = row
-    loss, tokens = value
-    if not math.isfinite(loss):
-        raise ValueError(f"exercise {exercise} visit {visit}: loss {loss} is not finite")
-    if visit < 1 or tokens < 1:
-        raise ValueError(f"exercise {exercise} visit {visit}, {tokens} tokens: visits and tokens count from 1")
 
 
 def _append_tuples(columns: Columns, names: Sequence[str], rows: Sequence[tuple]) -> None:

@@ -28,6 +28,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.storage.checkpoints import CheckpointError
+from dsa_ray.training.finite import finite_part
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import RowResult, StepResult
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
@@ -90,11 +91,15 @@ class DeepSpeedEngine:
         tensors = row_tensors(row, self._engine.device)
         self._engine.set_gradient_accumulation_boundary(last)
         nll = self._engine(tensors)
+        if self._config.non_finite == "skip":
+            tensors, nll, *shown = finite_part(self._engine, tensors, nll)
+        else:
+            shown = example_losses(nll, tensors)
         # The denominator is that of the whole step, but DeepSpeed averages over the ranks: undo it.
         self._engine.backward(row_loss(nll, tensors) * self._world, scale_wrt_gas=False)
         if not last:
             self._engine.step()  # only counts
-        return RowResult(*example_losses(nll, tensors))
+        return RowResult(*shown)
 
     def step(self, lr: float) -> StepResult:
         """Clip and update; a step that DeepSpeed skips, for its gradient overflows, has an infinite norm."""

@@ -84,7 +84,7 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("rejections", "Items refused.", {"reason": ", ".join(REASONS)}),
     ("verdicts", "Verdicts passed.", {"verdict": "erroneous, hard_to_learn, easy_to_learn, ambiguous"}),
     ("decisions", "Consequences of verdicts.", {"decision": "drop, augment, compose, down_weight, keep"}),
-    ("children", "Exercises that verdicts ordered.", {"kind": "variant, composed, harder",
+    ("children", "Exercises that verdicts ordered.", {"kind": "variant, composed, harder, easier",
                                                       "state": "written or trained"}),
     ("feedback_lag_steps", "Steps from a verdict to the first step on a child of it, over recent children.", _QUANTILE),
     ("feedback_lag_seconds", "The same in seconds.", _QUANTILE),

@@ -67,6 +67,7 @@ def _progress(status: Mapping[str, Any]) -> dict[str, str]:
         ),
         "queues": ", ".join(f"{name} {status[key]}" for key, name in _QUEUES.items()),
         "restarts": str(max(0, status["attempt"] - 1)),
+        "warnings": "; ".join(status.get("warnings", ())),
     }
 
 

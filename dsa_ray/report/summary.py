@@ -155,6 +155,8 @@ class Summary(Part):
     decisions: dict[str, int] = {}
     mixture: dict[str, Any] = {}
     """Shares of the skills by round, held-out losses and counts, where `curriculum.sampler` is not `dynamics`."""
+    refused: dict[str, int] = {}
+    """Losses that did not count, by reason: unknown or repeated, from an older attempt, not finite."""
     children: Children = Children()
     visits: Visits = Visits()
     train: Train = Train()
@@ -186,9 +188,9 @@ def build(
             `per_skill`: {skill id: M}}, where M is {n, accuracy, low, high}. A skill that the graph does not have
             (an elementary one that the teacher never named) keeps its id as its name.
         curator: `textbooks`, `written` (numbers), `rejected` {reason: n}, `verdicts` {class: n},
-            `decisions` {action: n}, `mixture` (what `Mixing.facts` says), `children` {kind: {written, trained}},
-            `visits` (how often each exercise was trained on, zeros allowed), `lag` (rows of {lag_steps, lag_s}, one per
-            first visit of a child).
+            `decisions` {action: n}, `mixture` (what `Mixing.facts` says), `refused` {reason: losses},
+            `children` {kind: {written, trained}}, `visits` (how often each exercise was trained on, zeros allowed),
+            `lag` (rows of {lag_steps, lag_s}, one per first visit of a child).
         train: `steps`, `tokens`, `seconds` (of training, wall), `idle_ratio`,
             `losses` (mean loss of each exercise step, in order), `blocked_s` (of each checkpoint).
         generate: `tokens`, `seconds` (wall), `idle_ratio`.
@@ -212,6 +214,7 @@ def build(
         verdicts=curator.get("verdicts", {}),
         decisions=curator.get("decisions", {}),
         mixture=curator.get("mixture", {}),
+        refused=curator.get("refused", {}),
         children=curator.get("children", {}),
         visits=_visits(curator.get("visits", ())),
         train={**_pace(train), **_saving(train), "loss_first": first, "loss_last": last},

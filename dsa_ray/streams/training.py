@@ -10,6 +10,7 @@ No stage follows the reader: every stage behind a bounded source costs feedback 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -66,6 +67,8 @@ class RowSource(Datasource):
 def training_stream(curator: ActorHandle, rank: int, journal: str, config: Config, cpus: float) -> ray.data.Dataset:
     """The stream of one rank. `cpus` is the share that its reader gets from the placement plan."""
     stall_s = config.watch.stall_s
+    if config.dynamics.schedule == "epochs":
+        stall_s = math.inf  # between epochs a rank waits for the teacher, whom the driver's watchdog watches
     patience_s = config.watch.engine_start_s + stall_s, stall_s  # the first text waits for the teacher's engine
     source = RowSource(curator, rank, journal, config.train.row_tokens, patience_s)
     stream = ray.data.read_datasource(

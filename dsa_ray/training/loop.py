@@ -90,7 +90,7 @@ class StepReport:
     visits: np.ndarray
     """int64[N]."""
     losses: np.ndarray
-    """float64[N]: mean nll over the example's loss tokens, nats."""
+    """float64[N]: mean nll over the example's loss tokens, nats; not finite where the example was skipped."""
     tokens_per_example: np.ndarray
     """int64[N]: loss tokens of each example."""
 
@@ -173,7 +173,7 @@ def _checked(batch: Sequence[RowArrays], rows_per_step: int) -> Sequence[RowArra
 
 def _check_finite(step: int, ids: np.ndarray, losses: np.ndarray, grad_norm: float, config: TrainConfig) -> None:
     bad = ids[~np.isfinite(losses)]
-    if len(bad):
+    if len(bad) and config.non_finite == "stop":
         raise NonFiniteLoss(f"step {step}: the loss of exercises {sorted(set(bad.tolist()))} is not finite")
     # fp16 overflows now and then: DeepSpeed skips that step and lowers its loss scale.
     if not math.isfinite(grad_norm) and config.precision != "fp16":
@@ -184,6 +184,8 @@ def _weighted_mean(batch: Sequence[RowArrays], results: Sequence[RowResult]) -> 
     total = weights = 0.0
     for row, result in zip(batch, results, strict=True):
         for index, tokens, loss in _with_loss(result):
+            if not math.isfinite(loss):  # it was skipped
+                continue
             weight = float(row["weight"][np.argmax(row["segment"] == index)]) * tokens
             total += weight * loss
             weights += weight

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import TrainConfig
+from dsa_ray.training.finite import finite_part
 from dsa_ray.training.isolation import PackedModel
 from dsa_ray.training.loop import RowResult, StepResult
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
@@ -41,8 +42,12 @@ class TorchEngine:
         """One forward and backward; `last` makes no difference here."""
         tensors = row_tensors(row, self._device)
         nll = self._packed(tensors)
+        if self._config.non_finite == "skip":
+            tensors, nll, *shown = finite_part(self._packed, tensors, nll)
+        else:
+            shown = example_losses(nll, tensors)
         self._scaler.scale(row_loss(nll, tensors)).backward()
-        return RowResult(*example_losses(nll, tensors))
+        return RowResult(*shown)
 
     def step(self, lr: float) -> StepResult:
         self._scaler.unscale_(self._optimizer)

@@ -42,7 +42,9 @@ def test_no_exercise_passes_its_cap_and_none_comes_twice_in_a_step():
 
 
 def test_a_verdict_orders_a_child_at_the_head_of_the_queue():
-    world = World(small_config(generate={"exercises_per_skill": 200, "slots": 64, "in_flight": 16}))
+    world = World(
+        small_config(generate={"exercises_per_skill": 200, "slots": 64, "in_flight": 16}, train={"steps": 200})
+    )
     world.curator.start()
     attempt = world.curator.begin_attempt()
     for _ in range(400):

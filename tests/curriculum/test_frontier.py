@@ -20,7 +20,7 @@ def frontier(**values) -> Frontier:
 
 def meet(gate: Frontier, step: int, skill: str, *losses: float, kind: Kind = Kind.EXERCISE, visit: int = 1) -> list:
     requests = [ExerciseRequest(id=100 * step + k, kind=kind, skills=(skill,)) for k in range(len(losses))]
-    gate.observe(step, [(request, visit, loss) for request, loss in zip(requests, losses, strict=True)])
+    gate.observe(step, [(request.id, request, visit, loss) for request, loss in zip(requests, losses, strict=True)])
     return gate.close(step)
 
 
@@ -106,8 +106,8 @@ def test_a_run_trains_a_skill_only_after_its_prerequisites_are_passed():
     table, first = world.curator.table, {}
     for row in world.rows:
         for item in row.items:
-            if row.phase == "exercises" and item.exercise in table and len(table.request(item.exercise).skills) == 1:
-                first.setdefault(table.request(item.exercise).skills[0], row.step)
+            if row.phase == "exercises" and item.exercise in table and len(table.asked(item.exercise).skills) == 1:
+                first.setdefault(table.asked(item.exercise).skills[0], row.step)
     for skill, needed in (("derivatives", "limits"), ("calculus", "derivatives"), ("calculus", "integrals")):
         assert first[skill] > passed[needed]
 

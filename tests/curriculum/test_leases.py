@@ -3,7 +3,7 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsa_ray.curriculum.leases import LeaseLedger, row_plan
+from dsa_ray.curriculum.leases import LeaseLedger, plain_row, row_plan
 from dsa_ray.records import PackedItem, RowPlan, TextRef
 
 REF = TextRef(segment=0, row=0)
@@ -22,6 +22,11 @@ def ledger_with(steps: int, ranks: int = 2, slots: int = 8) -> LeaseLedger:
     for step in range(1, steps + 1):
         ledger.add_step([row(ledger.next_lease + rank, rank, step) for rank in range(ranks)])
     return ledger
+
+
+def test_the_plain_form_of_a_row_is_that_of_dataclasses():
+    assert plain_row(row(3, 1, 2)) == asdict(row(3, 1, 2))
+    assert row_plan(plain_row(row(3, 1, 2))) == row(3, 1, 2)
 
 
 def test_a_step_closes_when_every_rank_has_reported_it():

@@ -77,9 +77,7 @@ def test_the_shares_of_a_round_are_what_is_trained():
     run = world("stratified")
     run.run()
     skills = Counter(
-        run.curator.table.request(item.exercise).skills[0]
-        for item in trained(run)
-        if item.exercise in run.curator.table
+        run.curator.table.asked(item.exercise).skills[0] for item in trained(run) if item.exercise in run.curator.table
     )
     assert max(skills.values()) < 1.35 * min(skills.values())
 
@@ -100,12 +98,11 @@ def test_a_curriculum_begins_with_the_easiest_and_its_opposite_with_the_hardest(
 def test_out_of_domain_nothing_of_a_target_is_trained():
     run = world("skill_it", setting="out_of_domain", targets=["Integrals"])
     run.run()
-    requests = [run.curator.table.request(item.exercise) for item in trained(run) if item.exercise in run.curator.table]
-    weights = {item.weight for item in trained(run) if item.exercise in run.curator.table.held_out}
-    assert weights == {0.0}
-    assert all(
-        "integrals" not in request.skills for request in requests if request.id not in run.curator.table.held_out
-    )
+    table = run.curator.table
+    seen = {item.exercise for item in trained(run) if item.exercise in table} - table.held_out
+    assert {item.weight for item in trained(run) if item.exercise in table.held_out} == {0.0}
+    assert seen
+    assert all("integrals" not in table.asked(exercise).skills for exercise in seen)
     assert "integrals" not in mixtures(run)[-1]["shares"]
     assert "derivatives" in mixtures(run)[-1]["shares"]
 

@@ -20,6 +20,23 @@ def test_what_a_verdict_ordered_goes_first():
     assert requests.lease("r", "1", 1, now=0)[0].id == child.id
 
 
+def test_reviews_go_first_then_the_newest_child_then_the_rest_in_order():
+    requests = book()
+    kinds = [Kind.EXERCISE, Kind.EXERCISE, Kind.VARIANT, Kind.HARDER, Kind.ANSWER, Kind.ANSWER]
+    for number, kind in enumerate(kinds):
+        requests.mint(order(kind), cause=(number, 0) if kind in (Kind.VARIANT, Kind.HARDER) else None)
+    assert [request.id for request in requests.lease("r", "1", 8, now=0)] == [5, 6, 4, 3, 1, 2]
+
+
+def test_a_child_that_is_tried_again_goes_before_other_children():
+    requests = book()
+    for number in range(3):
+        requests.mint(order(Kind.VARIANT), cause=(number, 0))
+    (first,) = requests.lease("r", "1", 1, now=0)
+    assert requests.fail(first.id, first.attempt) == (first, False)
+    assert [request.id for request in requests.lease("r", "1", 2, now=1)] == [first.id, 2]
+
+
 def test_no_more_than_the_slots_are_out():
     requests = book(slots=3)
     for _ in range(5):

@@ -88,6 +88,20 @@ def test_a_loss_that_is_not_a_number_names_the_step_and_the_exercises() -> None:
         run(ScriptedEngine(loss=math.nan), [random_row((5, 6), step=4)], 1)
 
 
+def test_with_skip_a_loss_that_is_not_a_number_is_reported_and_not_averaged() -> None:
+    class OneBad(ScriptedEngine):
+        def train_row(self, row: Mapping[str, np.ndarray], *, last: bool) -> RowResult:
+            result = super().train_row(row, last=last)
+            result.losses[0] = math.inf
+            return result
+
+    reports: list[StepReport] = []
+    skipping = CONFIG.model_copy(update={"non_finite": "skip"})
+    run_rank(OneBad(), [random_row((6, 9))], 1, reports.append, skipping)
+    assert reports[0].losses.tolist() == [math.inf, 2.0]
+    assert reports[0].loss == 2.0
+
+
 def test_a_gradient_that_is_not_finite_names_what_the_rank_trained() -> None:
     with pytest.raises(NonFiniteLoss, match=r"step 1: the gradient .* \[100, 101\]"):
         run(ScriptedEngine(grad_norm=math.inf), [random_row((5, 6))], 1)

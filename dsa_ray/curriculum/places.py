@@ -1,0 +1,33 @@
+"""Where every written item lies: eight bytes an id."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dsa_ray.records import TextRef
+
+_FIRST_CAPACITY = 1024
+_UNWRITTEN = -1
+
+
+class Places:
+    """A mapping from ids to the journal places of their texts; ids are minted one after another, so it is dense."""
+
+    def __init__(self) -> None:
+        self._places = np.full((_FIRST_CAPACITY, 2), _UNWRITTEN, np.int32)
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, int) and 0 <= id < len(self._places) and self._places.item(id, 0) != _UNWRITTEN
+
+    def __getitem__(self, id: int) -> TextRef:
+        """Raises `KeyError` for an id that is not written."""
+        if id not in self:
+            raise KeyError(id)
+        return TextRef(segment=self._places.item(id, 0), row=self._places.item(id, 1))
+
+    def __setitem__(self, id: int, ref: TextRef) -> None:
+        if id >= len(self._places):
+            grown = np.full((max(id + 1, 2 * len(self._places)), 2), _UNWRITTEN, np.int32)
+            grown[: len(self._places)] = self._places
+            self._places = grown
+        self._places[id] = ref.segment, ref.row
