@@ -10,11 +10,14 @@ import pytest
 
 from dsa_ray import cli, dynamics_commands
 from dsa_ray.config import ConfigError
+from dsa_ray.curriculum.curator import Curator
 from dsa_ray.dynamics.replay import Outcome, replay
 from dsa_ray.records import VerdictClass
 from dsa_ray.skills.names import normalise
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.state import pack_state, unpack_state
+from tests.curriculum.simulation import World, small_config
 from tests.test_local import run, small
 
 
@@ -121,3 +124,42 @@ def test_a_journal_of_an_older_version_is_refused_in_one_line(finished: RunFolde
     rows = [{key: value for key, value in row.items() if key != "exercises"} for row in events(finished)]
     with pytest.raises(ConfigError, match="older version"):
         dynamics_commands.replay_run(copy_of(finished, tmp_path / "run", json.loads(json.dumps(rows))).path, [])
+
+
+@pytest.mark.parametrize("to_checkpoint", [True, False])
+def test_a_run_whose_trainer_began_again_comes_out_again_with_what_was_void(tmp_path: Path, to_checkpoint: bool):
+    world = World(small_config())
+    curator = world.curator
+    curator.start()
+    state, attempt = None, begin(world, None)
+    for _ in range(10_000):
+        world.now += 1.0
+        world.write()
+        rows = curator.lease_rows(0, attempt, 1), curator.lease_rows(1, attempt, 1)
+        if None in rows:
+            break
+        if not all(rows):
+            continue
+        world.observe(0, attempt, rows[0])
+        world.observe(1, attempt, rows[1])
+        if curator.ledger.closed_step == 40 and state is None:
+            state = unpack_state(pack_state(curator.training_state()))
+        if curator.ledger.closed_step == 52 and attempt == 1:
+            curator.restore_training(state if to_checkpoint else None)
+            attempt = begin(world, curator)
+    config = world.config
+    with RunFolder.create(str(tmp_path), config) as folder:
+        SegmentWriter(folder.journal, "events").write(json.loads(json.dumps(world.events)))
+        outcome = replay(folder.journal, config, curator.supply.elementary)
+    assert outcome.different() == []
+    assert outcome.restarts == [0, 40 if to_checkpoint else 0]
+    void = outcome.recorded.keys() - {key for key in outcome.recorded if outcome.standing({key: outcome.recorded[key]})}
+    assert void
+
+
+def begin(world: World, restarted: Curator | None) -> int:
+    """A trainer starts, as `CuratorHost.begin_attempt` tells it."""
+    attempt = world.curator.begin_attempt()
+    step = world.curator.ledger.closed_step if restarted else 0
+    world.events.append({"event": "attempt", "attempt": attempt, "step": step})
+    return attempt

@@ -187,7 +187,7 @@ class Supply:
         self._edits[name] = row
         self._edits_taken.add(name)
         asked = row[RESTORE] if isinstance(row[RESTORE], list) else []
-        exercises = sorted({each for each in asked if isinstance(each, int) and each in known})
+        exercises = sorted({each for each in asked if type(each) is int and each in known})
         self.pardoned.update(exercises)
         self._emit({"event": RESTORE, "name": name, "row": dict(row), "exercises": exercises, "step": step})
         return exercises

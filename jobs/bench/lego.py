@@ -4,7 +4,8 @@
 
 Every (arm, seed) is a file in FOLDER; what is there already is not trained again, so a stopped benchmark goes on where
 it was. `tiny` is for a CPU, `small` takes hours on one, `paper` is for a GPU and needs GPT-Neo 125M (`--model`). The
-published table is on LEGO with five variables; figures of other settings stand beside it, not against it.
+published table is on LEGO with five variables; figures of other settings stand beside it, not against it. Whether a
+setting leaves chance at all is what the bar `stratified_worst_skill` says.
 """
 
 from __future__ import annotations
