@@ -119,6 +119,7 @@ def test_every_request_is_always_in_one_place(steps: list[tuple[str, int]]):
             final.add(number)
         elif action == "die":
             incarnation += 1
+        final.update(request.id for request in requests.take_poison())
         assert not settled & final
         assert requests.unsettled == requests.next_id - 1 - len(settled) - len(final)
         assert requests.unsettled == requests.unsettled_of(Kind.EXERCISE)
