@@ -11,11 +11,13 @@ from dsa_ray.machine import this_machine
 
 
 def at_least(figure: float, bar: float) -> dict[str, Any]:
-    return {"figure": round(figure, 4), "bar": bar, "ok": bool(figure >= bar)}
+    figure = round(figure, 4)
+    return {"figure": figure, "bar": bar, "ok": bool(figure >= bar)}
 
 
 def at_most(figure: float, bar: float) -> dict[str, Any]:
-    return {"figure": round(figure, 4), "bar": bar, "ok": bool(figure <= bar)}
+    figure = round(figure, 4)
+    return {"figure": figure, "bar": bar, "ok": bool(figure <= bar)}
 
 
 def finish(

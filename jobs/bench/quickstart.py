@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _memory import PeakMemory
+from _result import at_least, at_most
 
 from dsa_ray.machine import this_machine
 
@@ -88,14 +89,6 @@ def judge(taught: dict[str, Any], exact: dict[str, Any] | None) -> dict[str, Any
 def gain(accuracy: dict[str, Any]) -> float:
     """Percentage points between the two sittings."""
     return 100.0 * (accuracy["after"]["value"] - accuracy["before"]["value"])
-
-
-def at_least(figure: float, bar: float) -> dict[str, Any]:
-    return {"figure": round(figure, 4), "bar": bar, "ok": bool(figure >= bar)}
-
-
-def at_most(figure: float, bar: float) -> dict[str, Any]:
-    return {"figure": round(figure, 4), "bar": bar, "ok": bool(figure <= bar)}
 
 
 def print_table(figures: dict[str, Any], bars: dict[str, Any]) -> None:
