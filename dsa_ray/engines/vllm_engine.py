@@ -68,7 +68,7 @@ class VLLMEngine:
             threads: computing threads on CPU.
             own_process: run vLLM in a process of its own; by default if it has GPUs.
             ray_metrics: this process belongs to Ray: vLLM's own metrics (`ray_vllm_...`) go to its agent. Not from an
-                engine inside this process, where counting would cost every step of a small model about 5 %.
+                engine inside this process, where counting would be in every step's way.
         """
         self._teacher, self._path, self._gpus = teacher, model_path, gpus
         self._concurrency, self._threads = concurrency, threads
