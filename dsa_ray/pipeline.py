@@ -139,7 +139,10 @@ class _Run:
                 self._ring.stop()
         self._clock.enter("report")
         self._loggers.close()
-        self._view.close([*([reason] if reason else []), *self._notes(), *self._conclude(state)])
+        told = [*([reason] if reason else []), *self._notes(), *self._conclude(state)]
+        if self._status:
+            self._write_status(over=True)
+        self._view.close(told)
         return code
 
     def _steps(self) -> None:
@@ -180,7 +183,7 @@ class _Run:
         self._view.update(_view_of(self._status, self._replicas))
         if time.monotonic() - self._status_written > STATUS_EVERY_S:
             self._status_written = time.monotonic()
-            self._folder.write_text("status.json", json.dumps({**self._status, "time": time.time()}))
+            self._write_status(over=False)
 
     def _publish(self) -> None:
         """The same figures for Prometheus."""
@@ -193,6 +196,10 @@ class _Run:
             mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, self._config.train.ranks * peak)
             train = {**train, "mfu": mfu}
         self._metrics.publish(samples({**self._status, **waits, "train": train}, self._replicas, time.time()))
+
+    def _write_status(self, over: bool) -> None:
+        """For `dsa status`, beside a run that goes on or after it."""
+        self._folder.write_text("status.json", json.dumps({**self._status, "over": over, "time": time.time()}))
 
     def _log(self) -> None:
         """The lines of metrics since the last time, to the run folder and to the loggers."""

@@ -37,11 +37,13 @@ def status_lines(run: RunView, now: float | None = None) -> list[str]:
 def _state(run: RunView, status: Mapping[str, Any], now: float) -> str:
     failure = _read(run, "failure.json")
     last = status.get("time", 0.0)
-    if failure and failure["time"] >= last:
-        return f"failed: {failure['reason'].splitlines()[0]}"
     silent = now - last
-    if run.exists("summary.json") and (silent > ALIVE_S or status["exam"] == 2):
-        return f"{_read(run, 'summary.json').get('state', 'over')}; see `dsa report`"
+    over = run.exists("summary.json") and (silent > ALIVE_S or status.get("over"))
+    ended = _read(run, "summary.json").get("state", "over") if over else ""
+    if failure and (failure["time"] >= last or ended == "failed"):
+        return f"failed: {failure['reason'].splitlines()[0]}"
+    if over:
+        return f"{ended}; see `dsa report`"
     if not status:
         return "not started yet"
     if silent > ALIVE_S:

@@ -75,7 +75,7 @@ def test_a_run_that_fell_silent_points_to_resuming() -> None:
 def test_a_run_that_is_over_points_to_its_report() -> None:
     over = {"state": "finished"}
     assert "finished; see `dsa report`" in state(1600.0, status=STATUS, summary=over)
-    assert "finished; see `dsa report`" in state(1001.0, status={**STATUS, "exam": 2}, summary=over)
+    assert "finished; see `dsa report`" in state(1001.0, status={**STATUS, "over": True}, summary=over)
 
 
 def test_a_failed_run_names_its_reason_until_it_is_resumed() -> None:
