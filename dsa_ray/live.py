@@ -110,7 +110,13 @@ class LiveView:
                 self._spoken_s = self._clock()
                 self._print([plain_line(status, self._timer)])
         elif self._live is None:
-            self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=2)
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._panel,
+                refresh_per_second=2,
+                redirect_stdout=False,  # what libraries print belongs in the log (`screen.quiet`), not above the panel
+                redirect_stderr=False,
+            )
             self._live.start()
 
     def note(self, text: str) -> None:

@@ -1,4 +1,5 @@
 import io
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -160,6 +161,16 @@ def test_the_cursor_comes_back_when_the_run_fails() -> None:
         failing_run()
     hide, show = "\x1b[?25l", "\x1b[?25h"
     assert written().rindex(show) > written().rindex(hide)
+
+
+def test_what_libraries_print_does_not_come_above_the_panel(capsys: pytest.CaptureFixture[str]) -> None:
+    console, written = screen(terminal=True)
+    with LiveView(console=console) as view:
+        view.update(FULL)
+        print("a library warns", file=sys.stderr)
+        print("and speaks")
+    assert "a library warns" in capsys.readouterr().err
+    assert "speaks" not in written()
 
 
 def test_a_note_is_shown_as_it_is_without_markup_or_control_characters() -> None:
