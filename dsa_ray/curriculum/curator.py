@@ -84,7 +84,6 @@ class Curator:
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
         self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
-        self._replay_share = 0.0
         self.mixing: Mixing | None = None
         self.sampler = self._new_sampler()
         self.epochs = Epochs(config.dynamics.schedule == "epochs", self.sampler)
@@ -266,6 +265,7 @@ class Curator:
         self.history.mark_planted(sorted(self.table.planted))
         self._remember_children()
         self._pardon(self.supply.pardoned)
+        self._keep_replay_share()
         for exercise in (*known, *sorted(self.table.planted)):
             if exercise not in self.sampler and exercise not in self.frontier:
                 self._offer(exercise, front=False)
@@ -470,10 +470,12 @@ class Curator:
         return self.supply.elementary.issuperset(skills)
 
     def _keep_replay_share(self) -> None:
+        if self.mixing is not None or not isinstance(self.sampler, SkillSampler):
+            return
         share = self.supply.replay_share
-        if self.mixing is None and isinstance(self.sampler, SkillSampler) and share not in (0.0, self._replay_share):
-            self._replay_share = share
-            self.sampler.set_shares({REPLAYED: share, TAUGHT: 1.0 - share})
+        shares = {REPLAYED: share, TAUGHT: 1.0 - share}
+        if share and shares != self.sampler.shares:
+            self.sampler.set_shares(shares)
 
     def _offer(self, exercise: int, front: bool) -> None:
         """Have an exercise trained on from now on, or once its skills are open."""

@@ -64,6 +64,11 @@ class SkillSampler:
         """Exercises ever added, by group."""
         return {group: len(part) for group, part in self._parts.items()}
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """As they were set last; none before."""
+        return dict(self._shares)
+
     def set_shares(self, shares: Mapping[str, float]) -> None:
         """From now on visits go to the groups in these proportions; a group that is not named has none.
 
