@@ -56,7 +56,7 @@ def dynamics_map(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, floa
     plot = frame.Plot(
         svg.scale([0.0, *_within(spreads)], 48, _WIDTH - 8, zero=True), svg.scale(_within(means), 306, 50)
     )
-    parts = [plot.grid("mean loss (residual, nats)", rise=30), plot.base("spread of the loss", 6)]
+    parts = [plot.grid("mean loss against its cohort", rise=30), plot.base("spread of the loss", 6)]
     parts.extend(_dot(plot, row) for row in _drawn(latest))
     parts.extend(_baseline_lines(plot, lines))
     return _legend(latest) + svg.picture(_WIDTH, 346, "Map of the exercises by mean loss and spread", *parts)
