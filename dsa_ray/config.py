@@ -427,7 +427,14 @@ _OWNED_DEEPSPEED_KEYS = {
     "optimizer": "train.optimizer",
     "scheduler": "train.learning_rate, train.warmup and train.final_lr_share",
     "bf16": "train.precision",
+    "bfloat16": "train.precision",
     "fp16": "train.precision",
+    "amp": "train.precision",
+    "torch_autocast": "train.precision",
+    "data_types.grad_accum_dtype": "train.precision",
+    "activation_checkpointing": "train.activation_checkpointing",
+    "zero_optimization.stage": "train.zero_stage",
+    "checkpoint.load_universal": "the checkpoint and train.ranks",
 }
 
 
@@ -462,14 +469,10 @@ def _check_train(config: Config) -> None:
             f"train.quantize: {train.quantize} weights are frozen, so an adapter must learn; set train.lora_rank=8"
         )
     _check_gpu_only(config)
+    _check_deepspeed(train)
     _check_offload(train)
     if train.precision == "fp16" and config.cluster.rank_gpus == 0:
         raise ValueError("train.precision: fp16 needs a GPU (DeepSpeed refuses it on CPU); use bf16 or fp32")
-    for key, owner in _OWNED_DEEPSPEED_KEYS.items():
-        if key in train.deepspeed:
-            raise ValueError(f"train.deepspeed.{key}: this value belongs to {owner}; set it there")
-    if "stage" in train.deepspeed.get("zero_optimization", {}):
-        raise ValueError("train.deepspeed.zero_optimization.stage: this belongs to train.zero_stage; set it there")
 
 
 def _check_gpu_only(config: Config) -> None:
@@ -481,6 +484,18 @@ def _check_gpu_only(config: Config) -> None:
         )
     if config.train.compile:
         raise ValueError("train.compile: pays on GPUs only; set cluster.rank_gpus=1 or train.compile=false")
+
+
+def _check_deepspeed(train: TrainConfig) -> None:
+    for path, owner in _OWNED_DEEPSPEED_KEYS.items():
+        section, _, key = path.rpartition(".")
+        values = train.deepspeed.get(section, {}) if section else train.deepspeed
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"train.deepspeed.{section}: {values!r} is no section; write its keys, e.g. {{{key}: ...}}"
+            )
+        if key in values:
+            raise ValueError(f"train.deepspeed.{path}: this value belongs to {owner}; set it there")
 
 
 def _check_offload(train: TrainConfig) -> None:

@@ -23,13 +23,17 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
 from dsa_ray.actors.publishing import Publisher
 from dsa_ray.actors.whereabouts import note_process
-from dsa_ray.config import Config, parse
+from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
 from dsa_ray.training.collate import from_batch
-from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
-from dsa_ray.training.student import load_student
+from dsa_ray.training.isolation import IsolationError
+from dsa_ray.training.loop import NonFiniteLoss, StepContractError, StepReport, run_rank
+from dsa_ray.training.student import StudentError, load_student
+
+LASTING = (CheckpointError, ConfigError, IsolationError, NonFiniteLoss, StepContractError, StudentError)
+"""What no restart of the ranks can mend: it ends the run at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +105,10 @@ def fit(
 
 
 def _train_rank(setup: dict[str, Any]) -> None:
-    """What one rank does, from the model to the export. What no restart can mend ends the run at once."""
+    """What one rank does, from the model to the export."""
     try:
         _train(setup)
-    except (CheckpointError, NonFiniteLoss) as error:
+    except LASTING as error:
         ray.get(setup["curator"].fail.remote(str(error)), timeout=REPLY_S)
         raise
 
