@@ -174,7 +174,10 @@ class GenerateConfig(Section):
 
 class TrainConfig(Section):
     ranks: Positive = 1
-    """Data-parallel workers."""
+    """Data-parallel workers; with `min_ranks`, at most so many."""
+    min_ranks: Positive | None = None
+    """Let ranks come and go with their nodes, between this and `ranks`: training goes on from the last checkpoint with
+    as many as there is room for, each with its `rows_per_step`. Needs `cluster.groups.rank`; none keeps all."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage."""
     precision: Literal["bf16", "fp32", "fp16"] = "bf16"
@@ -468,11 +471,25 @@ def _check_train(config: Config) -> None:
         raise ValueError(
             f"train.quantize: {train.quantize} weights are frozen, so an adapter must learn; set train.lora_rank=8"
         )
+    _check_elastic(config)
     _check_gpu_only(config)
     _check_deepspeed(train)
     _check_offload(train)
     if train.precision == "fp16" and config.cluster.rank_gpus == 0:
         raise ValueError("train.precision: fp16 needs a GPU (DeepSpeed refuses it on CPU); use bf16 or fp32")
+
+
+def _check_elastic(config: Config) -> None:
+    least, groups = config.train.min_ranks, config.cluster.groups
+    if least is None:
+        return
+    if least > config.train.ranks:
+        raise ValueError(f"train.min_ranks: {least} is more than train.ranks {config.train.ranks}; lower it")
+    if "rank" not in groups or any(group == groups["rank"] for kind, group in groups.items() if kind != "rank"):
+        raise ValueError(
+            "train.min_ranks: Ray Train counts whole nodes as room for ranks, so they need nodes of their own; name "
+            "their resource in cluster.groups.rank, and there alone"
+        )
 
 
 def _check_gpu_only(config: Config) -> None:

@@ -196,7 +196,7 @@ class _Run:
         waits = {"no_progress_s": silent, "stall_s": self._config.watch.stall_s}
         train = self._status.get("train", {})
         if train and (peak := self._config.train.peak_tflops) is not None:
-            mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, self._config.train.ranks * peak)
+            mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, train["ranks"] * peak)
             train = {**train, "mfu": mfu}
         self._metrics.publish(samples({**self._status, **waits, "train": train}, self._replicas, time.time()))
 
@@ -208,8 +208,8 @@ class _Run:
         """The lines of metrics since the last time, to the run folder and to the loggers."""
         rows = self._ring.metrics()
         if (peak := self._config.train.peak_tflops) is not None:
-            size, ranks = self._student_parameters, self._config.train.ranks
-            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, ranks * peak)} for row in rows]
+            size = self._student_parameters
+            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, row["ranks"] * peak)} for row in rows]
         self._folder.append_metrics(rows)
         self._loggers.log(rows)
 

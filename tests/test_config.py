@@ -67,6 +67,8 @@ def config(**sections: Any) -> Config:
             "train={offload_optimizer: true, deepspeed: {zero_optimization: {offload_optimizer: {device: nvme}}}}",
             r"train\.deepspeed\.zero_optimization\.offload_optimizer: train\.offload_optimizer is set too",
         ),
+        ("train.min_ranks=2", r"train\.min_ranks: 2 is more than train\.ranks 1"),
+        ("train.min_ranks=1", r"train\.min_ranks: .* name their resource in cluster\.groups\.rank"),
         ("cluster.groups={ranks: trainer}", r"cluster\.groups\.ranks.*: input should be 'core', 'teacher'"),
         ("cluster.groups={rank: a b}", r"cluster\.groups\.rank: .*pattern"),
         ("train.schedule=step", r"train\.schedule: .*'step'"),
@@ -82,6 +84,13 @@ def test_a_mistake_is_one_line_that_names_the_key(override: str, line: str, tmp_
     with pytest.raises(ConfigError, match=line) as error:
         load(written(tmp_path, SMALLEST), [override])
     assert "\n" not in str(error.value)
+
+
+def test_elastic_ranks_have_nodes_of_their_own() -> None:
+    groups = {"rank": "trainer", "teacher": "generator"}
+    assert config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": groups}).train.min_ranks == 2
+    with pytest.raises(ConfigError, match="and there alone"):
+        config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": {**groups, "teacher": "trainer"}})
 
 
 def test_zero_3_with_lora_is_refused() -> None:

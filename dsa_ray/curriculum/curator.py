@@ -152,6 +152,12 @@ class Curator:
 
     # training side
 
+    def resize(self, ranks: int) -> None:
+        """The next attempt has so many ranks. To be called before the state that it begins from is restored."""
+        if ranks != self.ledger.ranks:
+            self.ledger.resize(ranks)
+            self.planner.ranks = ranks
+
     def begin_attempt(self) -> int:
         """A trainer starts; rows that an older attempt held are given out again."""
         return self.ledger.begin_attempt()
@@ -159,8 +165,12 @@ class Curator:
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
         """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over.
 
+        None too for a reader of an older attempt, whose rank may not be there any more.
+
         Steps are planned when their rows are asked for, no earlier: what is written meanwhile still comes before them.
         """
+        if attempt != self.ledger.attempt:
+            return None
         while self.ledger.has_room and self.ledger.planned_of(rank) < n:
             rows = self._plan() or (self._turn_epoch() and self._plan())
             if not rows and self._open_frontier():
@@ -534,7 +544,7 @@ class Curator:
         supply, train, visits = self.supply, self._config.train, self._config.dynamics.visits
         if not supply.textbooks_settled or not len(self.table) or self.generation_over or self.epochs.on:
             return
-        per_step = train.rows_in_step * train.row_tokens / self.table.mean_tokens
+        per_step = self.planner.rows_in_step * train.row_tokens / self.table.mean_tokens
         wanted = per_step * (LEAD_STEPS + 2 * train.slots / train.rows_per_step)
         coming = self.sampler.visits_due(visits) + visits * (supply.book.unsettled + self.frontier.held)
         while coming < wanted and (ordered := supply.order_round()):
@@ -569,7 +579,7 @@ class Curator:
         self.epochs.end(self._carry_out)
         if not supply.enough(supply.book.unsettled, supply.book.unsettled + self.epochs.held):
             return False
-        if self.epochs.begin(least=self._config.train.rows_in_step):
+        if self.epochs.begin(least=self.planner.rows_in_step):
             return True
         supply.order_round()
         return False

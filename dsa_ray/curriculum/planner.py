@@ -40,6 +40,8 @@ class StepPlanner:
 
     def __init__(self, config: TrainConfig, table: ExerciseTable, sampler: Sampler) -> None:
         self._config = config
+        self.ranks = config.ranks
+        """Those of this attempt."""
         self._table = table
         self._sampler = sampler
         self._textbook_rows: list[list[PackedItem]] | None = None
@@ -55,6 +57,11 @@ class StepPlanner:
         self.next_step = 1
 
     @property
+    def rows_in_step(self) -> int:
+        """Over all ranks."""
+        return self.ranks * self._config.rows_per_step
+
+    @property
     def exercise_steps(self) -> int | None:
         """Exercise steps planned so far; None while the textbooks are still being planned."""
         return self._steps[EXERCISES] if self.textbooks_known and not self._unread else None
@@ -63,7 +70,7 @@ class StepPlanner:
     def textbook_steps(self) -> int:
         """Steps of the first phase; 0 until the textbooks are known."""
         unread = len(self._textbook_rows or ()) - self._read if self.textbooks_known else 0
-        return self._steps[TEXTBOOKS] + math.ceil(unread / self._config.rows_in_step)
+        return self._steps[TEXTBOOKS] + math.ceil(unread / self.rows_in_step)
 
     @property
     def total_steps(self) -> int:
@@ -117,7 +124,7 @@ class StepPlanner:
         plans = [
             RowPlan(
                 lease=first_lease + index,
-                rank=index % self._config.ranks,
+                rank=index % self.ranks,
                 attempt=0,
                 step=self.next_step,
                 phase=phase,
@@ -175,7 +182,7 @@ class StepPlanner:
     def _textbook_step(self) -> list[list[PackedItem]]:
         """The next rows in order; the last step is filled up with the first ones, so that all ranks train equally."""
         assert self._textbook_rows is not None
-        count, books = self._config.rows_in_step, self._textbook_rows
+        count, books = self.rows_in_step, self._textbook_rows
         rows = books[self._read : self._read + count]
         self._read += len(rows)
         self._repeated = count - len(rows)
@@ -183,7 +190,7 @@ class StepPlanner:
 
     def _exercise_step(self, patient: bool, below: float) -> list[list[PackedItem]]:
         late = self._late_rows[self._late_done : self._late_done + 1]
-        count, row_tokens = self._config.rows_in_step - len(late), self._config.row_tokens
+        count, row_tokens = self.rows_in_step - len(late), self._config.row_tokens
         if not count:
             self._late_done += len(late)
             return late

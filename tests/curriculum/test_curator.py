@@ -145,6 +145,30 @@ def _requests(world):
     return [event for event in world.events if event["event"] == "request"]
 
 
+def test_ranks_come_and_go_between_attempts():
+    world = World(small_config())
+    world.curator.start()
+    attempt, seen = world.curator.begin_attempt(), 0
+    for ranks in (3, 1, 2):
+        while world.curator.ledger.closed_step < seen + 12:
+            world.write()
+            world.train_step(attempt)
+        seen = world.curator.ledger.closed_step
+        state = unpack_state(pack_state(world.curator.training_state()))
+        last, before = world.curator.ledger.ranks - 1, attempt
+        world.curator.lease_rows(last, attempt, 4)  # lost with its rank
+        world.curator.resize(ranks)
+        world.curator.restore_training(state)
+        attempt = world.curator.begin_attempt()
+        assert world.curator.lease_rows(last, before, 1) is None  # a reader that outlived it
+    while world.curator.lease_rows(0, attempt, 0) is not None:
+        world.write()
+        world.train_step(attempt)
+    rows = Counter(row.step for row in world.rows)
+    assert sorted(rows) == list(range(1, world.curator.planner.total_steps + 1))
+    assert [rows[step] for step in (1, 12, 13, 24, 25, 36, 37, max(rows))] == [2, 2, 3, 3, 1, 1, 2, 2]
+
+
 def test_a_checkpoint_goes_on_with_another_number_of_ranks():
     world = World(small_config())
     world.curator.start()
