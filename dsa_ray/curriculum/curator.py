@@ -158,6 +158,13 @@ class Curator:
             self.ledger.resize(ranks)
             self.planner.ranks = ranks
 
+    def plant_known(self) -> None:
+        """Of exercises that a journal restored: planted wrong answers, where no checkpoint says which there are."""
+        if not self.table.planted:
+            for number, exercise in enumerate(self.table.ids(), start=1):
+                if self._may_train(exercise):
+                    self._plant(exercise, number)
+
     def begin_attempt(self) -> int:
         """A trainer starts; rows that an older attempt held are given out again."""
         return self.ledger.begin_attempt()
@@ -242,7 +249,7 @@ class Curator:
 
     def restore_training(self, state: Mapping[str, Any] | None) -> None:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
-        known = [exercise for exercise in self.table.ids() if self._may_train(exercise)]
+        known = {exercise: n for n, exercise in enumerate(self.table.ids(), start=1) if self._may_train(exercise)}
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
         for name in (
             "sampler",
@@ -276,9 +283,13 @@ class Curator:
         self._remember_children()
         self._pardon(self.supply.pardoned)
         self._keep_replay_share()
+        if "rng" in state:
+            self._rng.bit_generator.state = state["rng"]
         for exercise in (*known, *sorted(self.table.planted)):
             if exercise not in self.sampler and exercise not in self.frontier:
                 self._offer(exercise, front=False)
+                if exercise in known:
+                    self._plant(exercise, known[exercise])
 
     def status(self) -> dict[str, Any]:
         """Counts and depths, for people and for the watchdog."""
@@ -460,8 +471,8 @@ class Curator:
         self._offer(request.id, front=child)
         if child:
             self.children.was_written(request.kind)
-        if self._trains:
-            self._plant(request.id)
+        if fresh and self._trains:
+            self._plant(request.id, len(self.table))
 
     def _new_sampler(self) -> Sampler | SkillSampler:
         """Where the student has something to forget, what is replayed keeps its share of the visits: the children of
@@ -523,11 +534,11 @@ class Curator:
         told = {"skill": change.skill, "what": change.what, "step": step, "ordered": ordered}
         self._emit({"event": "frontier", **told})
 
-    def _plant(self, question: int) -> None:
-        """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""
+    def _plant(self, question: int, number: int) -> None:
+        """Keep the wanted number of planted wrong answers, one at most per exercise; this is the `number`th."""
         dynamics = self._config.dynamics
-        wanted = max(dynamics.planted_min, int(dynamics.planted_share * len(self.table)))
-        due = min(wanted, len(self.table) // PLANT_EVERY + int(dynamics.planted_share * len(self.table)))
+        share = int(dynamics.planted_share * number)
+        due = min(max(dynamics.planted_min, share), number // PLANT_EVERY + share)
         if len(self.table.planted) >= due:
             return
         answer = self.table.wrong_answer_for(question, self._rng, self._config.train.row_tokens)

@@ -132,6 +132,8 @@ class CuratorHost:
         self._metrics.begin_attempt(ranks)
         if state is not None or self.curator.ledger.attempt:
             self.curator.restore_training(unpack_state(state) if state else None)
+        else:
+            self.curator.plant_known()
         self._wanted = self._snapshot = None
         attempt = self.curator.begin_attempt()
         self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})

@@ -111,6 +111,29 @@ def test_restoring_a_checkpoint_voids_later_losses_and_keeps_what_was_written():
     assert max(causes.values()) == 1
 
 
+def test_a_resumed_run_has_no_more_planted_wrong_answers_than_before():
+    world = World(small_config())
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    for _ in range(30):
+        world.write()
+        world.train_step(attempt)
+    state = unpack_state(pack_state(world.curator.training_state()))
+    planted = dict(world.curator.table.planted)
+    assert len(planted) >= 4
+    for checkpoint in (state, None):
+        again = Curator(world.config, world.events.append)
+        again.restore_supply(list(world.events), world.written)
+        again.start()
+        if checkpoint is None:
+            again.plant_known()
+            assert len(again.table.planted) == len(planted)
+        else:
+            again.restore_training(checkpoint)
+            assert again.table.planted == planted
+            assert again._rng.bit_generator.state == world.curator._rng.bit_generator.state
+
+
 def test_a_run_rebuilt_from_its_journal_orders_nothing_twice():
     world = World(small_config())
     world.curator.start()
