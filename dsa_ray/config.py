@@ -204,6 +204,8 @@ class TrainConfig(Section):
     """Optimizer steps on exercises."""
     textbook_passes: int = Field(default=1, ge=0)
     """How often the textbooks are read before the exercises; 0 leaves them out."""
+    textbook_replay: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the rows of the second phase that read the textbooks again, in their order, among the exercises."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak of the schedule, on exercises."""
     textbook_learning_rate: float | None = Field(default=None, gt=0)
@@ -470,6 +472,10 @@ def _check_train(config: Config) -> None:
     if train.quantize != "none" and not train.lora_rank:
         raise ValueError(
             f"train.quantize: {train.quantize} weights are frozen, so an adapter must learn; set train.lora_rank=8"
+        )
+    if train.textbook_replay and not train.textbook_passes:
+        raise ValueError(
+            "train.textbook_replay: there is nothing to read again with train.textbook_passes=0; set it to 1"
         )
     _check_elastic(config)
     _check_gpu_only(config)

@@ -67,6 +67,7 @@ def config(**sections: Any) -> Config:
             "train={offload_optimizer: true, deepspeed: {zero_optimization: {offload_optimizer: {device: nvme}}}}",
             r"train\.deepspeed\.zero_optimization\.offload_optimizer: train\.offload_optimizer is set too",
         ),
+        ("train={textbook_passes: 0, textbook_replay: 0.1}", r"train\.textbook_replay: there is nothing to read again"),
         ("train.min_ranks=2", r"train\.min_ranks: 2 is more than train\.ranks 1"),
         ("train.min_ranks=1", r"train\.min_ranks: .* name their resource in cluster\.groups\.rank"),
         ("cluster.groups={ranks: trainer}", r"cluster\.groups\.ranks.*: input should be 'core', 'teacher'"),

@@ -211,7 +211,7 @@ class Curator:
         self.ledger.report(rank, attempt, step, leases)
         leased = {item.exercise: item for row in rows for item in row.items}
         tuning = rows[0].phase == EXERCISES
-        items = report.keep_exercises(rows, self.planner.late | self.table.held_out if tuning else leased)
+        items = report.keep_exercises(rows, self.planner.books | self.table.held_out if tuning else leased)
         for reason, bad in report.refused.items():
             self._refuse(step, reason, bad.tolist())
         if tuning:

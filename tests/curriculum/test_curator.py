@@ -111,6 +111,19 @@ def test_restoring_a_checkpoint_voids_later_losses_and_keeps_what_was_written():
     assert max(causes.values()) == 1
 
 
+def test_textbooks_read_again_among_the_exercises_are_no_exercises():
+    world = World(small_config(train={"textbook_replay": 0.25}))
+    world.run()
+    tuning = [row for row in world.rows if row.phase == "exercises"]
+    again = [row for row in tuning if row.items[0].exercise in world.curator.planner.books]
+    assert len(tuning) == 120
+    assert len(again) == 30
+    assert world.curator.refused.counts == {}
+    judged = {event["exercise"] for event in world.events if event["event"] == "verdict"}
+    assert judged
+    assert not judged & world.curator.planner.books
+
+
 def test_a_resumed_run_has_no_more_planted_wrong_answers_than_before():
     world = World(small_config())
     world.curator.start()
