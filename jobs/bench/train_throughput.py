@@ -23,6 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,6 +39,7 @@ from dsa_ray.training.flops import peak_flops, training_flops
 
 # Per shape: steps of a block, pairs. A block lasts some seconds.
 BLOCKS = {"3M": (16, 7), "20M": (5, 7), "130M": (1, 5)}
+QUICK_PAIRS = 5
 GPU_ROW = 8192
 GPU_BLOCKS = (8, 5)
 STREAM_TOKENS = 300_000
@@ -134,10 +136,10 @@ def measure_cpu(book: Book, texts: tuple[Text, ...], tokenizer: str, shapes: Seq
     for shape in shapes:
         for stage in stages:
             for ranks in (1, 2) if HAS_DEEPSPEED else (1,):
-                _against_loops(book, texts, tokenizer, shape=shape, stage=stage, ranks=ranks)
+                _against_loops(book, _comparison(texts, tokenizer, shape, _config(stage, ranks), quick=quick))
         if not quick:
             _memory(book, texts, tokenizer, shape, stages[0])
-        _against_trl(book, texts, tokenizer, shape)
+        _against_trl(book, _comparison(texts, tokenizer, shape, _config(2 if HAS_DEEPSPEED else 0, 1), quick=quick))
     if not HAS_DEEPSPEED:
         book.skipped["two ranks"] = "DeepSpeed is not installed"
     if quick:
@@ -152,14 +154,17 @@ def _config(stage: int, ranks: int, row_tokens: int = 512, rows_per_step: int = 
 
 def _comparison(texts: tuple[Text, ...], tokenizer: str, shape: str, config: TrainConfig, **more: Any) -> Comparison:
     steps, pairs = BLOCKS[shape]
+    if more.pop("quick", False):
+        pairs = min(pairs, QUICK_PAIRS)
     fields = {"steps": steps, "pairs": pairs} | more
     return Comparison(shape=shape, config=config, texts=texts, tokenizer=tokenizer, **fields)
 
 
-def _against_loops(book: Book, texts: tuple[Text, ...], tokenizer: str, *, shape: str, stage: int, ranks: int) -> None:
+def _against_loops(book: Book, comparison: Comparison) -> None:
+    shape, ranks = comparison.shape, comparison.world
     arms = (STREAM, BARE, PLAIN, *((SILENT,) if ranks == 1 else ()))
-    measured = compare(_comparison(texts, tokenizer, shape, _config(stage, ranks), arms=arms))
-    name = f"{shape}, ZeRO {stage}, {ranks} rank{'s' if ranks > 1 else ''}"
+    measured = compare(replace(comparison, arms=arms))
+    name = f"{shape}, ZeRO {comparison.config.zero_stage}, {ranks} rank{'s' if ranks > 1 else ''}"
     book.note(name, measured)
     bar = 0.90 if ranks > 1 and shape == "3M" else 0.95
     book.bar(f"over the plain loop: {name}", min(measured.ratio(BARE), measured.ratio(PLAIN)), bar)
@@ -183,14 +188,13 @@ def _memory(book: Book, texts: tuple[Text, ...], tokenizer: str, shape: str, sta
     print(f"  {shape}: peak GiB of a process of its own: {peaks}", flush=True)
 
 
-def _against_trl(book: Book, texts: tuple[Text, ...], tokenizer: str, shape: str) -> None:
-    name = f"over TRL: {shape}, 1 rank"
+def _against_trl(book: Book, comparison: Comparison) -> None:
+    name = f"over TRL: {comparison.shape}, 1 rank"
     if MISSING:
         book.skipped[name] = f"not installed: {', '.join(MISSING)}"
         return
-    comparison = _comparison(texts, tokenizer, shape, _config(2 if HAS_DEEPSPEED else 0, 1), arms=(STREAM, TRL))
-    measured = compare(comparison)
-    book.note(f"{shape}, 1 rank, with TRL", measured)
+    measured = compare(replace(comparison, arms=(STREAM, TRL)))
+    book.note(f"{comparison.shape}, 1 rank, with TRL", measured)
     book.bar(name, measured.ratio(TRL), 1.1)
 
 
