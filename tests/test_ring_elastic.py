@@ -14,6 +14,7 @@ from ray.cluster_utils import Cluster
 
 from dsa_ray import local
 from dsa_ray.actors import trainer
+from dsa_ray.config import parse
 from dsa_ray.ring import Ring
 from dsa_ray.storage.run_folder import RunFolder
 from tests.test_ring import DEADLINE_S, small
@@ -36,8 +37,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 def test_training_goes_on_with_more_ranks_and_with_fewer(cluster: Cluster, tmp_path: Path) -> None:
     groups = {"rank": "trainer", "teacher": "head", "core": "head"}
-    config = small(tmp_path, min_ranks=1, steps=100_000)
-    config = config.model_copy(update={"cluster": config.cluster.model_copy(update={"groups": groups})})
+    data = small(tmp_path, steps=100_000).model_dump()
+    data["train"]["min_ranks"], data["cluster"]["groups"] = 1, groups
+    config = parse(data)
     first = cluster.add_node(**NODE)
     with RunFolder.create(config.run.storage, config) as folder:
         ring = Ring(config, folder, config.student.model, ())
