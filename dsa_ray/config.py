@@ -174,7 +174,10 @@ class GenerateConfig(Section):
 
 class TrainConfig(Section):
     ranks: Positive = 1
-    """Data-parallel workers."""
+    """Data-parallel workers; with `min_ranks`, at most so many."""
+    min_ranks: Positive | None = None
+    """Let ranks come and go with their nodes, between this and `ranks`: training goes on from the last checkpoint with
+    as many as there is room for, each with its `rows_per_step`. Needs `cluster.groups.rank`; none keeps all."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage."""
     precision: Literal["bf16", "fp32", "fp16"] = "bf16"
@@ -201,6 +204,8 @@ class TrainConfig(Section):
     """Optimizer steps on exercises."""
     textbook_passes: int = Field(default=1, ge=0)
     """How often the textbooks are read before the exercises; 0 leaves them out."""
+    textbook_replay: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the rows of the second phase that read the textbooks again, in their order, among the exercises."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak of the schedule, on exercises."""
     textbook_learning_rate: float | None = Field(default=None, gt=0)
@@ -427,7 +432,14 @@ _OWNED_DEEPSPEED_KEYS = {
     "optimizer": "train.optimizer",
     "scheduler": "train.learning_rate, train.warmup and train.final_lr_share",
     "bf16": "train.precision",
+    "bfloat16": "train.precision",
     "fp16": "train.precision",
+    "amp": "train.precision",
+    "torch_autocast": "train.precision",
+    "data_types.grad_accum_dtype": "train.precision",
+    "activation_checkpointing": "train.activation_checkpointing",
+    "zero_optimization.stage": "train.zero_stage",
+    "checkpoint.load_universal": "the checkpoint and train.ranks",
 }
 
 
@@ -461,15 +473,29 @@ def _check_train(config: Config) -> None:
         raise ValueError(
             f"train.quantize: {train.quantize} weights are frozen, so an adapter must learn; set train.lora_rank=8"
         )
+    if train.textbook_replay and not train.textbook_passes:
+        raise ValueError(
+            "train.textbook_replay: there is nothing to read again with train.textbook_passes=0; set it to 1"
+        )
+    _check_elastic(config)
     _check_gpu_only(config)
+    _check_deepspeed(train)
     _check_offload(train)
     if train.precision == "fp16" and config.cluster.rank_gpus == 0:
         raise ValueError("train.precision: fp16 needs a GPU (DeepSpeed refuses it on CPU); use bf16 or fp32")
-    for key, owner in _OWNED_DEEPSPEED_KEYS.items():
-        if key in train.deepspeed:
-            raise ValueError(f"train.deepspeed.{key}: this value belongs to {owner}; set it there")
-    if "stage" in train.deepspeed.get("zero_optimization", {}):
-        raise ValueError("train.deepspeed.zero_optimization.stage: this belongs to train.zero_stage; set it there")
+
+
+def _check_elastic(config: Config) -> None:
+    least, groups = config.train.min_ranks, config.cluster.groups
+    if least is None:
+        return
+    if least > config.train.ranks:
+        raise ValueError(f"train.min_ranks: {least} is more than train.ranks {config.train.ranks}; lower it")
+    if "rank" not in groups or any(group == groups["rank"] for kind, group in groups.items() if kind != "rank"):
+        raise ValueError(
+            "train.min_ranks: Ray Train counts whole nodes as room for ranks, so they need nodes of their own; name "
+            "their resource in cluster.groups.rank, and there alone"
+        )
 
 
 def _check_gpu_only(config: Config) -> None:
@@ -481,6 +507,18 @@ def _check_gpu_only(config: Config) -> None:
         )
     if config.train.compile:
         raise ValueError("train.compile: pays on GPUs only; set cluster.rank_gpus=1 or train.compile=false")
+
+
+def _check_deepspeed(train: TrainConfig) -> None:
+    for path, owner in _OWNED_DEEPSPEED_KEYS.items():
+        section, _, key = path.rpartition(".")
+        values = train.deepspeed.get(section, {}) if section else train.deepspeed
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"train.deepspeed.{section}: {values!r} is no section; write its keys, e.g. {{{key}: ...}}"
+            )
+        if key in values:
+            raise ValueError(f"train.deepspeed.{path}: this value belongs to {owner}; set it there")
 
 
 def _check_offload(train: TrainConfig) -> None:

@@ -32,7 +32,7 @@ from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, written_row
 from dsa_ray.streams.batches import rejection_row
-from dsa_ray.training.collate import Row, pack
+from dsa_ray.training.collate import pack
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import load_student
 from dsa_ray.training.torch_engine import TorchEngine
@@ -211,13 +211,10 @@ def replay(folder: RunFolder, student: str) -> Replay:
         history.close_step(step.step)
         _remember(result, judge.verdicts(history.completed(), history.is_planted))
 
-    run_rank(
-        TorchEngine(model, config.train),
-        record.rows(texts, config.train.row_tokens),
-        config.train.rows_in_step,
-        compare,
-        config.train,
-    )
+    engine = TorchEngine(model, config.train)
+    for plans in record.steps.values():  # each with the ranks that there were
+        rows = [pack(plan, texts.get, config.train.row_tokens) for plan in plans]
+        run_rank(engine, rows, len(rows), compare, config.train)
     return result
 
 
@@ -235,11 +232,6 @@ class _Record:
             self._take(event)
         observed = {step for step, _ in self.losses}
         self.steps = {step: self.steps[step] for step in sorted(observed)}
-
-    def rows(self, texts: TextStore, row_tokens: int) -> Iterable[Row]:
-        for plans in self.steps.values():
-            for plan in plans:
-                yield pack(plan, texts.get, row_tokens)
 
     def _take(self, event: Mapping[str, Any]) -> None:
         """Later events replace earlier ones of the same step: an older attempt's steps do not count."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dsa_ray.config import Config
@@ -108,7 +108,11 @@ def _write_card(made: summary.Summary, graph: Mapping[str, Any], ending: Ending)
         accuracy={when: mark.value for when, mark in marks.items() if mark},
         base_license=license_of(ending.config.student.model),
     )
-    ending.folder.write_text(f"student/{CARD}", model_card(ending.config, facts))
+    # A checkpoint holds the adapter alone, a finished run the whole model and the adapter beside it.
+    whole = replace(facts, merged=ending.config.train.lora_rank > 0 and not adopted)
+    ending.folder.write_text(f"student/{CARD}", model_card(ending.config, whole))
+    if whole.merged:
+        ending.folder.write_text(f"student/adapter/{CARD}", model_card(ending.config, facts))
 
 
 def _exams(ending: Ending) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -42,6 +43,7 @@ from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
 from dsa_ray.stacks import processes
 from dsa_ray.storage.run_folder import RunFolder, storage_of
+from dsa_ray.training.student import StudentError, check_student
 from dsa_ray.watchdog import Stalled, Watchdog
 
 TICK_S = 0.5
@@ -83,6 +85,7 @@ def run(config: Config, resume: bool = False, live: bool | None = None, allow_ch
     Raises:
         ConfigError: the run folder or the cluster does not allow it; nothing was started that still runs.
     """
+    _check_student(config)
     with (
         RunFolder.create(storage_of(config), config, resume=resume, allow_changes=allow_changes) as folder,
         quiet(folder.driver_log) as terminal,
@@ -193,7 +196,7 @@ class _Run:
         waits = {"no_progress_s": silent, "stall_s": self._config.watch.stall_s}
         train = self._status.get("train", {})
         if train and (peak := self._config.train.peak_tflops) is not None:
-            mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, self._config.train.ranks * peak)
+            mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, train["ranks"] * peak)
             train = {**train, "mfu": mfu}
         self._metrics.publish(samples({**self._status, **waits, "train": train}, self._replicas, time.time()))
 
@@ -205,8 +208,8 @@ class _Run:
         """The lines of metrics since the last time, to the run folder and to the loggers."""
         rows = self._ring.metrics()
         if (peak := self._config.train.peak_tflops) is not None:
-            size, ranks = self._student_parameters, self._config.train.ranks
-            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, ranks * peak)} for row in rows]
+            size = self._student_parameters
+            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, row["ranks"] * peak)} for row in rows]
         self._folder.append_metrics(rows)
         self._loggers.log(rows)
 
@@ -242,6 +245,16 @@ class _Run:
         known = {"status": self._status, "replicas": self._replicas, "processes": processes()}
         dump = {"reason": reason, **known, "time": time.time()}
         self._folder.write_text("failure.json", json.dumps(dump, indent=1, default=str))
+
+
+def _check_student(config: Config) -> None:
+    """A student that lies here and cannot be trained is a broken configuration; one of a hub is seen by the ranks."""
+    student = shipped.resolve(config.student.model)
+    if Path(student).is_dir():
+        try:
+            check_student(student)
+        except StudentError as error:
+            raise ConfigError(f"student.model: {error}") from None
 
 
 def _of_graph(questions: list[Question], folder: RunFolder) -> list[Question]:

@@ -88,7 +88,7 @@ def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING, e
     more than is there now, for an autoscaler to bring.
 
     Short of training there are neither ranks nor a student. An `elastic` cluster has to have cards for the least number
-    of replicas only (`generate.min_replicas`): its autoscaler brings those for more.
+    of replicas and ranks only (`generate.min_replicas`, `train.min_ranks`): its autoscaler brings those for more.
 
     Raises:
         PlacementError: with what is missing and the key to change.
@@ -205,9 +205,12 @@ def _wishes(config: Config) -> list[_Wish]:
 
 
 def _at_least(config: Config, wish: _Wish) -> _Wish:
-    """Of an elastic pool, what has to be there at the start."""
-    least = config.generate.min_replicas
-    if least is None or not wish.name.startswith("teacher"):
+    """Of elastic replicas and ranks, what has to be there at the start."""
+    if wish.name.startswith("teacher"):
+        least = config.generate.min_replicas
+    else:
+        least = config.train.min_ranks if wish.name == "rank" else None
+    if least is None:
         return wish
     return dataclasses.replace(wish, count=min(wish.count, least))
 

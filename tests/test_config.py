@@ -49,6 +49,14 @@ def config(**sections: Any) -> Config:
         ("dynamics.visit_cap=2", r"dynamics\.visit_cap: 2 is less than dynamics\.visits 3"),
         ("train.deepspeed={train_batch_size: 3}", r"train\.deepspeed\.train_batch_size: .* train\.rows_per_step"),
         ("train.deepspeed={zero_optimization: {stage: 1}}", r"belongs to train\.zero_stage"),
+        ("train.deepspeed.zero_optimization=3", r"train\.deepspeed\.zero_optimization: 3 is no section"),
+        ("train.deepspeed={torch_autocast: {enabled: true}}", r"deepspeed\.torch_autocast: .* train\.precision; set"),
+        (
+            "train.deepspeed={data_types: {grad_accum_dtype: bf16}}",
+            r"data_types\.grad_accum_dtype: .* train\.precision",
+        ),
+        ("train.deepspeed={activation_checkpointing: {}}", r"belongs to train\.activation_checkpointing"),
+        ("train.deepspeed={checkpoint: {load_universal: true}}", r"checkpoint\.load_universal: this value belongs to"),
         ("train.lora_targets=[q_proj]", r"train\.lora_targets: .* train\.lora_rank is 0; set"),
         ("train.quantize=nf4", r"train\.quantize: nf4 weights are frozen, .* set train\.lora_rank=8"),
         ("train={quantize: nf4, lora_rank: 8}", r"train\.quantize: nf4 needs a GPU; set cluster\.rank_gpus=1"),
@@ -59,6 +67,9 @@ def config(**sections: Any) -> Config:
             "train={offload_optimizer: true, deepspeed: {zero_optimization: {offload_optimizer: {device: nvme}}}}",
             r"train\.deepspeed\.zero_optimization\.offload_optimizer: train\.offload_optimizer is set too",
         ),
+        ("train={textbook_passes: 0, textbook_replay: 0.1}", r"train\.textbook_replay: there is nothing to read again"),
+        ("train.min_ranks=2", r"train\.min_ranks: 2 is more than train\.ranks 1"),
+        ("train.min_ranks=1", r"train\.min_ranks: .* name their resource in cluster\.groups\.rank"),
         ("cluster.groups={ranks: trainer}", r"cluster\.groups\.ranks.*: input should be 'core', 'teacher'"),
         ("cluster.groups={rank: a b}", r"cluster\.groups\.rank: .*pattern"),
         ("train.schedule=step", r"train\.schedule: .*'step'"),
@@ -74,6 +85,13 @@ def test_a_mistake_is_one_line_that_names_the_key(override: str, line: str, tmp_
     with pytest.raises(ConfigError, match=line) as error:
         load(written(tmp_path, SMALLEST), [override])
     assert "\n" not in str(error.value)
+
+
+def test_elastic_ranks_have_nodes_of_their_own() -> None:
+    groups = {"rank": "trainer", "teacher": "generator"}
+    assert config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": groups}).train.min_ranks == 2
+    with pytest.raises(ConfigError, match="and there alone"):
+        config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": {**groups, "teacher": "trainer"}})
 
 
 def test_zero_3_with_lora_is_refused() -> None:

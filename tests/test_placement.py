@@ -201,6 +201,15 @@ def test_an_elastic_pool_needs_only_its_least_replicas_to_begin() -> None:
         plan(wanted, ClusterShape(cpus=64, gpus=2), elastic=True)
 
 
+def test_elastic_ranks_need_only_their_least_number_to_begin() -> None:
+    places = {"rank_gpus": 1, "address": "auto", "groups": {"rank": "trainer"}}
+    wanted = config(train={"ranks": 8, "min_ranks": 2}, cluster=places)
+    assert plan(wanted, ClusterShape(cpus=64, gpus=2), elastic=True)["rank"].count == 8
+    with pytest.raises(PlacementError, match="2 GPUs asked"):
+        plan(wanted, ClusterShape(cpus=64, gpus=1), elastic=True)
+    assert sum("trainer" in bundle for bundle in bundles(wanted)) == 2
+
+
 def test_an_autoscaler_is_told_what_a_run_needs_and_on_which_nodes() -> None:
     wanted = config(
         generate={"replicas": 4, "min_replicas": 0},

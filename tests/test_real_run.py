@@ -87,6 +87,7 @@ def test_a_small_quickstart_runs_for_real(tmp_path: Path):
     assert len({node["level"] for node in json.loads(folder.read_text("graph.json"))["nodes"]}) >= 5
     assert summary["train"]["steps"] > 60  # textbooks too
     assert "Accuracy" in output
+    assert "| Accuracy after |" in folder.read_text("student/README.md")
     noted = {process.name for process in processes(folder.folder)}
     assert noted == {"driver", "curator", "recorder", "teacher-0", "student", "trainer", "rank-0", "rank-1"}
     status = json.loads(folder.read_text("status.json"))

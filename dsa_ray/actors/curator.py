@@ -59,9 +59,9 @@ class CuratorActor:
     async def generation_over(self) -> bool:
         return self._host.generation_over
 
-    async def begin_attempt(self, state: bytes | None) -> int:
-        """A trainer starts from a checkpoint's state (None: from the base model). Returns the attempt's number."""
-        return self._host.begin_attempt(state)
+    async def begin_attempt(self, state: bytes | None, ranks: int | None = None) -> int:
+        """A trainer with so many ranks starts from a checkpoint's state; see `CuratorHost.begin_attempt`."""
+        return self._host.begin_attempt(state, ranks)
 
     async def current_attempt(self) -> int:
         return self._host.curator.ledger.attempt

@@ -8,6 +8,7 @@ checkpoint   everything that belongs to the end of step S, in one folder, upload
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,13 +24,21 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
 from dsa_ray.actors.publishing import Publisher
 from dsa_ray.actors.whereabouts import note_process
-from dsa_ray.config import Config, parse
+from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
 from dsa_ray.training.collate import from_batch
-from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
-from dsa_ray.training.student import load_student
+from dsa_ray.training.isolation import IsolationError
+from dsa_ray.training.loop import NonFiniteLoss, StepContractError, StepReport, run_rank
+from dsa_ray.training.student import StudentError, load_student
+
+LASTING = (CheckpointError, ConfigError, IsolationError, NonFiniteLoss, StepContractError, StudentError)
+"""What no restart of the ranks can mend: it ends the run at once."""
+
+
+RESIZE_CHECK_S = 60.0
+"""With `train.min_ranks`: how often Ray Train looks whether there is room for more ranks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +74,11 @@ def fit(
     Raises:
         ray.train.TrainingFailedError: after `train.max_failures` restarts.
     """
+    ranks = config.train.ranks
     configure_context()
     forget_ray_snapshot(run.checkpoints)
     readers = {
-        f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus)
-        for rank in range(config.train.ranks)
+        f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus) for rank in range(ranks)
     }
     trainer = TorchTrainer(
         _train_rank,
@@ -82,9 +91,10 @@ def fit(
         },
         torch_config=TorchConfig(backend="nccl" if shares.rank_gpus else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.train.ranks,
+            num_workers=(config.train.min_ranks, ranks) if config.train.min_ranks else ranks,
+            elastic_resize_monitor_interval_s=RESIZE_CHECK_S,
             use_gpu=shares.rank_gpus > 0,
-            resources_per_worker={"CPU": shares.rank_cpus}
+            resources_per_worker={"CPU": _exact(shares.rank_cpus)}
             | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {})
             | dict(shares.rank_group),
         ),
@@ -100,11 +110,16 @@ def fit(
     return trainer.fit()
 
 
+def _exact(cpus: float) -> float:
+    """Ray Train divides floats to see how many ranks there is room for, and loses one to rounding: not with these."""
+    return math.floor(cpus * 16) / 16 or cpus
+
+
 def _train_rank(setup: dict[str, Any]) -> None:
-    """What one rank does, from the model to the export. What no restart can mend ends the run at once."""
+    """What one rank does, from the model to the export."""
     try:
         _train(setup)
-    except (CheckpointError, NonFiniteLoss) as error:
+    except LASTING as error:
         ray.get(setup["curator"].fail.remote(str(error)), timeout=REPLY_S)
         raise
 
@@ -134,7 +149,7 @@ def _begin_attempt(curator: ActorHandle, state: bytes | None, rank: int) -> int:
     """Open an attempt at the curator, from the state of a checkpoint if any. All ranks learn its number."""
     attempt = torch.zeros(1, dtype=torch.int64)
     if rank == 0:
-        attempt[0] = ray.get(curator.begin_attempt.remote(state), timeout=REPLY_S)
+        attempt[0] = ray.get(curator.begin_attempt.remote(state, torch.distributed.get_world_size()), timeout=REPLY_S)
     if torch.cuda.is_available():
         attempt = attempt.cuda()
     torch.distributed.broadcast(attempt, src=0)

@@ -152,6 +152,19 @@ class Curator:
 
     # training side
 
+    def resize(self, ranks: int) -> None:
+        """The next attempt has so many ranks. To be called before the state that it begins from is restored."""
+        if ranks != self.ledger.ranks:
+            self.ledger.resize(ranks)
+            self.planner.ranks = ranks
+
+    def plant_known(self) -> None:
+        """Of exercises that a journal restored: planted wrong answers, where no checkpoint says which there are."""
+        if not self.table.planted:
+            for number, exercise in enumerate(self.table.ids(), start=1):
+                if self._may_train(exercise):
+                    self._plant(exercise, number)
+
     def begin_attempt(self) -> int:
         """A trainer starts; rows that an older attempt held are given out again."""
         return self.ledger.begin_attempt()
@@ -159,8 +172,12 @@ class Curator:
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
         """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over.
 
+        None too for a reader of an older attempt, whose rank may not be there any more.
+
         Steps are planned when their rows are asked for, no earlier: what is written meanwhile still comes before them.
         """
+        if attempt != self.ledger.attempt:
+            return None
         while self.ledger.has_room and self.ledger.planned_of(rank) < n:
             rows = self._plan() or (self._turn_epoch() and self._plan())
             if not rows and self._open_frontier():
@@ -194,7 +211,7 @@ class Curator:
         self.ledger.report(rank, attempt, step, leases)
         leased = {item.exercise: item for row in rows for item in row.items}
         tuning = rows[0].phase == EXERCISES
-        items = report.keep_exercises(rows, self.planner.late | self.table.held_out if tuning else leased)
+        items = report.keep_exercises(rows, self.planner.books | self.table.held_out if tuning else leased)
         for reason, bad in report.refused.items():
             self._refuse(step, reason, bad.tolist())
         if tuning:
@@ -232,7 +249,7 @@ class Curator:
 
     def restore_training(self, state: Mapping[str, Any] | None) -> None:
         """Return to a checkpoint (None: to the untrained student). What was written since stays, as unvisited data."""
-        known = [exercise for exercise in self.table.ids() if self._may_train(exercise)]
+        known = {exercise: n for n, exercise in enumerate(self.table.ids(), start=1) if self._may_train(exercise)}
         fresh = Curator(self._config, self._emit, self._clock, self.supply)
         for name in (
             "sampler",
@@ -266,9 +283,13 @@ class Curator:
         self._remember_children()
         self._pardon(self.supply.pardoned)
         self._keep_replay_share()
+        if "rng" in state:
+            self._rng.bit_generator.state = state["rng"]
         for exercise in (*known, *sorted(self.table.planted)):
             if exercise not in self.sampler and exercise not in self.frontier:
                 self._offer(exercise, front=False)
+                if exercise in known:
+                    self._plant(exercise, known[exercise])
 
     def status(self) -> dict[str, Any]:
         """Counts and depths, for people and for the watchdog."""
@@ -450,8 +471,8 @@ class Curator:
         self._offer(request.id, front=child)
         if child:
             self.children.was_written(request.kind)
-        if self._trains:
-            self._plant(request.id)
+        if fresh and self._trains:
+            self._plant(request.id, len(self.table))
 
     def _new_sampler(self) -> Sampler | SkillSampler:
         """Where the student has something to forget, what is replayed keeps its share of the visits: the children of
@@ -513,11 +534,11 @@ class Curator:
         told = {"skill": change.skill, "what": change.what, "step": step, "ordered": ordered}
         self._emit({"event": "frontier", **told})
 
-    def _plant(self, question: int) -> None:
-        """Keep the wanted number of planted wrong answers, one at most per accepted exercise."""
+    def _plant(self, question: int, number: int) -> None:
+        """Keep the wanted number of planted wrong answers, one at most per exercise; this is the `number`th."""
         dynamics = self._config.dynamics
-        wanted = max(dynamics.planted_min, int(dynamics.planted_share * len(self.table)))
-        due = min(wanted, len(self.table) // PLANT_EVERY + int(dynamics.planted_share * len(self.table)))
+        share = int(dynamics.planted_share * number)
+        due = min(max(dynamics.planted_min, share), number // PLANT_EVERY + share)
         if len(self.table.planted) >= due:
             return
         answer = self.table.wrong_answer_for(question, self._rng, self._config.train.row_tokens)
@@ -534,7 +555,7 @@ class Curator:
         supply, train, visits = self.supply, self._config.train, self._config.dynamics.visits
         if not supply.textbooks_settled or not len(self.table) or self.generation_over or self.epochs.on:
             return
-        per_step = train.rows_in_step * train.row_tokens / self.table.mean_tokens
+        per_step = self.planner.rows_in_step * train.row_tokens / self.table.mean_tokens
         wanted = per_step * (LEAD_STEPS + 2 * train.slots / train.rows_per_step)
         coming = self.sampler.visits_due(visits) + visits * (supply.book.unsettled + self.frontier.held)
         while coming < wanted and (ordered := supply.order_round()):
@@ -569,7 +590,7 @@ class Curator:
         self.epochs.end(self._carry_out)
         if not supply.enough(supply.book.unsettled, supply.book.unsettled + self.epochs.held):
             return False
-        if self.epochs.begin(least=self._config.train.rows_in_step):
+        if self.epochs.begin(least=self.planner.rows_in_step):
             return True
         supply.order_round()
         return False

@@ -124,10 +124,16 @@ class CuratorHost:
             self.failure = self.failure or f"the curator failed: {type(error).__name__}: {error}"
             raise
 
-    def begin_attempt(self, state: bytes | None) -> int:
-        """A trainer starts from a checkpoint's state, or from the base model (None)."""
+    def begin_attempt(self, state: bytes | None, ranks: int | None = None) -> int:
+        """A trainer with so many ranks (None: the configured ones) starts from a checkpoint's state, or from the base
+        model (None)."""
+        ranks = ranks or self._config.train.ranks
+        self.curator.resize(ranks)
+        self._metrics.begin_attempt(ranks)
         if state is not None or self.curator.ledger.attempt:
             self.curator.restore_training(unpack_state(state) if state else None)
+        else:
+            self.curator.plant_known()
         self._wanted = self._snapshot = None
         attempt = self.curator.begin_attempt()
         self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})

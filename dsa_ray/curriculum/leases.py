@@ -99,6 +99,13 @@ class LeaseLedger:
         self._reported = {}
         return self.attempt
 
+    def resize(self, ranks: int) -> None:
+        """For an attempt with another number of ranks; what was open is forgotten, to be loaded from a checkpoint."""
+        self.ranks = ranks
+        self._planned = [deque() for _ in range(ranks)]
+        self._out = [{} for _ in range(ranks)]
+        self._reported = {}
+
     def state_dict(self) -> dict[str, Any]:
         rows = [row for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank])]
         plain = [plain_row(row) for row in rows]

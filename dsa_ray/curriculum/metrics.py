@@ -30,6 +30,10 @@ class StepMetrics:
         self._losses: dict[str, list[float]] = {}
         self._spent: Counter[str] = Counter()
 
+    def begin_attempt(self, ranks: int) -> None:
+        """What an older attempt reported of steps that it did not finish does not count."""
+        self._ranks, self._partial = ranks, {}
+
     def spend(self, what: str, seconds: float) -> None:
         """Training stood still for this: the next line has it as `time/<what>`."""
         self._spent[what] += seconds
@@ -89,6 +93,7 @@ class StepMetrics:
             "loss_tokens": sum(report["loss_tokens"] for report in reports),
             "wait_s": sum(report["wait_s"] for report in reports) / len(reports),
             "step_s": step_s,
+            "ranks": len(reports),
             "time": time.time(),
         }
 
@@ -130,4 +135,5 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "step_s": seconds / len(steps),
         "time/step": seconds / len(steps),
         "time/wait": waited / len(steps),
+        "ranks": last["ranks"],
     }

@@ -25,6 +25,7 @@ MIN_FILL = 0.5
 PROBE_SHARE = 0.25
 """At most this share of a step's tokens, or one item, goes to held-out exercises."""
 
+Rows = list[list[PackedItem]]
 Book = tuple[int, TextRef, int]
 """Id, place and token count of a textbook."""
 
@@ -40,19 +41,27 @@ class StepPlanner:
 
     def __init__(self, config: TrainConfig, table: ExerciseTable, sampler: Sampler) -> None:
         self._config = config
+        self.ranks = config.ranks
+        """Those of this attempt."""
         self._table = table
         self._sampler = sampler
         self._textbook_rows: list[list[PackedItem]] | None = None
         self._read = self._repeated = 0
         self._steps = {TEXTBOOKS: 0, EXERCISES: 0}
-        self._known_books: set[int] = set()
+        self.books: set[int] = set()
+        """Ids of all textbooks."""
         self._late_rows: list[list[PackedItem]] = []
-        self._late_done = 0
+        self._late_done = self._exercise_rows = self._replayed = 0
         self.late: set[int] = set()
         """Ids of textbooks that came after the first phase was fixed; they are read among the exercises."""
         self.probes: list[tuple[int, int]] = []
         """(held-out exercise, number of the evaluation) that are to go, weight 0, among the rows of the next steps."""
         self.next_step = 1
+
+    @property
+    def rows_in_step(self) -> int:
+        """Over all ranks."""
+        return self.ranks * self._config.rows_per_step
 
     @property
     def exercise_steps(self) -> int | None:
@@ -63,7 +72,7 @@ class StepPlanner:
     def textbook_steps(self) -> int:
         """Steps of the first phase; 0 until the textbooks are known."""
         unread = len(self._textbook_rows or ()) - self._read if self.textbooks_known else 0
-        return self._steps[TEXTBOOKS] + math.ceil(unread / self._config.rows_in_step)
+        return self._steps[TEXTBOOKS] + math.ceil(unread / self.rows_in_step)
 
     @property
     def total_steps(self) -> int:
@@ -84,7 +93,7 @@ class StepPlanner:
 
     def set_textbooks(self, books: list[Book]) -> None:
         """Fix the first phase: the books in the order in which they are read, `textbook_passes` times."""
-        self._known_books = {book[0] for book in books}
+        self.books = {book[0] for book in books}
         self._textbook_rows = _pack_in_order(books, self._config.row_tokens) * self._config.textbook_passes
 
     def add_late(self, books: Iterable[Book]) -> None:
@@ -92,8 +101,8 @@ class StepPlanner:
         if not self._config.textbook_passes:
             return
         for book in books:
-            if book[0] not in self._known_books:
-                self._known_books.add(book[0])
+            if book[0] not in self.books:
+                self.books.add(book[0])
                 self.late.add(book[0])
                 self._late_rows += _pack_in_order([book], self._config.row_tokens)
 
@@ -117,7 +126,7 @@ class StepPlanner:
         plans = [
             RowPlan(
                 lease=first_lease + index,
-                rank=index % self._config.ranks,
+                rank=index % self.ranks,
                 attempt=0,
                 step=self.next_step,
                 phase=phase,
@@ -136,6 +145,8 @@ class StepPlanner:
             "read": self._read,
             "repeated": self._repeated,
             "late_done": self._late_done,
+            "exercise_rows": self._exercise_rows,
+            "replayed": self._replayed,
             "textbook_steps": self._steps[TEXTBOOKS],
             "exercise_steps": self._steps[EXERCISES],
             "probes": [list(probe) for probe in self.probes],
@@ -144,6 +155,7 @@ class StepPlanner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.next_step, self._read, self._repeated = state["next_step"], state["read"], state["repeated"]
         self._late_done = state["late_done"]
+        self._exercise_rows, self._replayed = state.get("exercise_rows", 0), state.get("replayed", 0)
         self.probes = [(exercise, number) for exercise, number in state.get("probes", ())]
         self._steps = {TEXTBOOKS: state["textbook_steps"], EXERCISES: state["exercise_steps"]}
 
@@ -163,19 +175,17 @@ class StepPlanner:
         held_out = self._table.held_out
         probes = [(item.exercise, item.visit) for row in rows for item in row.items if item.exercise in held_out]
         self.probes = probes + self.probes
-        items = [
-            [item.exercise for item in row.items if item.exercise not in held_out]
-            for row in rows
-            if row.phase == EXERCISES
-        ]
-        items = [row for row in items if row]
+        items = [[item.exercise for item in row.items] for row in rows if row.phase == EXERCISES]
+        self._exercise_rows -= len(items)
         self._late_done -= sum(row[0] in self.late for row in items)
-        self._sampler.untake(exercise for row in items for exercise in row if exercise not in self.late)
+        self._replayed -= sum(row[0] in self.books - self.late for row in items)
+        apart = self.books | held_out
+        self._sampler.untake(exercise for row in items for exercise in row if exercise not in apart)
 
     def _textbook_step(self) -> list[list[PackedItem]]:
         """The next rows in order; the last step is filled up with the first ones, so that all ranks train equally."""
         assert self._textbook_rows is not None
-        count, books = self._config.rows_in_step, self._textbook_rows
+        count, books = self.rows_in_step, self._textbook_rows
         rows = books[self._read : self._read + count]
         self._read += len(rows)
         self._repeated = count - len(rows)
@@ -183,10 +193,10 @@ class StepPlanner:
 
     def _exercise_step(self, patient: bool, below: float) -> list[list[PackedItem]]:
         late = self._late_rows[self._late_done : self._late_done + 1]
-        count, row_tokens = self._config.rows_in_step - len(late), self._config.row_tokens
+        again = [] if late else self._read_again()
+        count, row_tokens = self.rows_in_step - len(late) - len(again), self._config.row_tokens
         if not count:
-            self._late_done += len(late)
-            return late
+            return self._with_books([], late, again)
         probes = self._next_probes(count * row_tokens)
         wanted = _wanted(count, row_tokens, self._table.mean_tokens)
         fresh = self._sampler.peek(wanted, self.next_step, below)
@@ -202,10 +212,22 @@ class StepPlanner:
         if not trained:
             return []
         self._sampler.take(trained, self.next_step)
-        self._late_done += len(late)
         planned = {exercise for row in taken for exercise in row}
         self.probes = [probe for probe in self.probes if probe[0] not in planned]
-        return [[self._item(exercise, probes) for exercise in row] for row in taken] + late
+        return self._with_books([[self._item(exercise, probes) for exercise in row] for row in taken], late, again)
+
+    def _read_again(self) -> list[list[PackedItem]]:
+        """Rows of textbooks that are due among the exercises of the next step (`train.textbook_replay`)."""
+        books = self._textbook_rows or []
+        due = int(self._config.textbook_replay * (self._exercise_rows + self.rows_in_step)) - self._replayed
+        return [books[index % len(books)] for index in range(self._replayed, self._replayed + due)] if books else []
+
+    def _with_books(self, rows: Rows, late: Rows, again: Rows) -> Rows:
+        """A step of the second phase, counted."""
+        self._late_done += len(late)
+        self._replayed += len(again)
+        self._exercise_rows += self.rows_in_step
+        return rows + late + again
 
     def _next_probes(self, step_tokens: int) -> dict[int, int]:
         """Held-out exercises for the next step, each with the number of its evaluation."""

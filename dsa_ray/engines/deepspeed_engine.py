@@ -26,7 +26,7 @@ import torch
 import torch.distributed
 from transformers import PreTrainedTokenizerBase
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.config import ConfigError, TrainConfig
 from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.finite import finite_part
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
@@ -43,6 +43,7 @@ if not torch.cuda.is_available():
 import deepspeed
 import deepspeed.ops
 from deepspeed.accelerator import get_accelerator
+from deepspeed.runtime.config import DeepSpeedConfigError
 from deepspeed.utils import logger as _deepspeed_logger
 
 # DeepSpeed logs to stdout by a handler of its own; standard output belongs to the caller.
@@ -66,6 +67,9 @@ class DeepSpeedEngine:
     Args:
         model: the student, on the host, equal on all ranks.
         world: number of ranks; must be that of the process group.
+
+    Raises:
+        ConfigError: DeepSpeed refuses what `train.deepspeed` gives it.
     """
 
     def __init__(self, model: Student, config: TrainConfig, world: int = 1) -> None:
@@ -81,9 +85,7 @@ class DeepSpeedEngine:
             self._packed.compile_layers()
         _check_equal_forwards(self._packed, config, world)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        self._engine, *_ = deepspeed.initialize(
-            model=self._packed, optimizer=adamw(model, config), config=deepspeed_config(config, model.num_parameters())
-        )
+        self._engine = _initialize(self._packed, model, config)
         _restore_buffers(model, buffers)
 
     def train_row(self, row: Mapping[str, np.ndarray], *, last: bool) -> RowResult:
@@ -217,6 +219,19 @@ class DeepSpeedEngine:
     def close(self) -> None:
         """Free DeepSpeed's hooks and buffers; the model stays usable."""
         self._engine.destroy()
+
+
+def _initialize(packed: PackedModel, model: Student, config: TrainConfig) -> Any:
+    try:
+        engine, *_ = deepspeed.initialize(
+            model=packed, optimizer=adamw(model, config), config=deepspeed_config(config, model.num_parameters())
+        )
+    except (ValueError, AssertionError, DeepSpeedConfigError) as error:
+        if not config.deepspeed:
+            raise
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"train.deepspeed: DeepSpeed refuses it ({told[:200]})") from error
+    return engine
 
 
 def deepspeed_config(config: TrainConfig, parameters: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ MAY_CHANGE = (
     "generate.max_exercises",
     "generate.budget",
     "train.ranks",
+    "train.min_ranks",
     "train.slots",
     "train.steps",
     "train.activation_checkpointing",

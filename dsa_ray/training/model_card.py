@@ -36,6 +36,8 @@ class CardFacts:
     accuracy: Mapping[str, float] = field(default_factory=dict)
     """`before` and `after`: share of right answers in the exam on the taught skills, 0..1."""
     base_license: str | None = None
+    merged: bool = False
+    """With LoRA: the card is that of the whole model, with the adapter folded in, not the adapter's."""
 
 
 def model_card(config: Config, facts: CardFacts) -> str:
@@ -43,7 +45,7 @@ def model_card(config: Config, facts: CardFacts) -> str:
     train = config.train
     adapter = train.lora_rank > 0
     front: dict[str, Any] = {
-        "library_name": "peft" if adapter else "transformers",
+        "library_name": "peft" if adapter and not facts.merged else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["dsa_ray", "skill-graph", "synthetic-data"],
     }
@@ -51,7 +53,7 @@ def model_card(config: Config, facts: CardFacts) -> str:
         front["base_model"] = config.student.model
     if facts.base_license:
         front["license"] = facts.base_license
-    method = f"LoRA, rank {train.lora_rank}" if adapter else "all weights"
+    method = f"LoRA, rank {train.lora_rank}{', merged' if facts.merged else ''}" if adapter else "all weights"
     rows = {
         "Target skill": _quoted(config.graph.target),
         "Base model": _quoted(_shown(config.student.model)),

@@ -13,6 +13,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -46,18 +47,37 @@ def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTok
         StudentError: the tokenizer has no end token or more entries than the model; a module or library is missing.
     """
     tokenizer = AutoTokenizer.from_pretrained(path)
-    if tokenizer.eos_token_id is None:
-        raise StudentError(f"{path}: the tokenizer has no eos_token, which ends an answer; set one and save it again")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(path, dtype=training_dtype(config), **_quantization(config))
-    known = model.get_input_embeddings().num_embeddings
+    _check_tokenizer(path, tokenizer, model.get_input_embeddings().num_embeddings)
+    return prepare(model, config), tokenizer
+
+
+def check_student(path: str) -> None:
+    """Refuse a tokenizer as `load_student` does, before anything is started: no weights are read.
+
+    Raises:
+        StudentError: it cannot be read, has no end token, or more entries than the model.
+    """
+    try:
+        known = AutoConfig.from_pretrained(path).get_text_config().vocab_size
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise StudentError(
+            f"{path}: model or tokenizer cannot be read ({str(error).strip().splitlines()[0]})"
+        ) from None
+    _check_tokenizer(path, tokenizer, known)
+
+
+def _check_tokenizer(path: str, tokenizer: PreTrainedTokenizerBase, known: int) -> None:
+    if tokenizer.eos_token_id is None:
+        raise StudentError(f"{path}: the tokenizer has no eos_token, which ends an answer; set one and save it again")
     if len(tokenizer) > known:
         raise StudentError(
             f"{path}: the tokenizer has {len(tokenizer)} entries, the model {known}; "
             "take the model's own tokenizer, or resize its embeddings and save it again"
         )
-    return prepare(model, config), tokenizer
 
 
 def prepare(model: PreTrainedModel, config: TrainConfig) -> Student:

@@ -1,6 +1,7 @@
 """The ways to train that are compared: each takes a number of steps and gives the tokens that it trained.
 
     stream  our trainer: rows out of a process of their own, loss per example, the training loop's reports
+    silent  the same trainer and the same kind of rows, without loss per example and without reports
     bare    the same forward in a plain loop over tensors in memory, no statistics
     plain   the model as transformers runs it, in the same plain loop
 
@@ -10,10 +11,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from typing import Any, Protocol
+from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
@@ -93,6 +97,22 @@ class StreamArm:
         wanted = islice(self.rows, steps * self.config.rows_per_step)
         run_rank(self.engine, wanted, self.config.rows_per_step, self.reports.append, self.config)
         return sum(report.tokens for report in self.reports[count:])
+
+
+class SilentArm(StreamArm):
+    """Our trainer with its loss statistics off."""
+
+    def run(self, steps: int) -> int:
+        nothing = np.zeros(0), np.zeros(0, np.int64)
+        tokens = 0
+        with patch.object(sys.modules[type(self.engine).__module__], "example_losses", lambda nll, row: nothing):
+            for _ in range(steps):
+                batch = list(islice(self.rows, self.config.rows_per_step))
+                for row in batch:
+                    self.engine.train_row(row, last=row is batch[-1])
+                    tokens += int((row["segment"] >= 0).sum())
+                self.engine.step(self.config.learning_rate)
+        return tokens
 
 
 class LoopArm:

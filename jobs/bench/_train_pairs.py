@@ -15,13 +15,13 @@ from typing import Any
 import torch
 import torch.distributed
 import torch.multiprocessing as mp
-from _train_arms import SHAPES, Arm, LoopArm, StreamArm
+from _train_arms import SHAPES, Arm, LoopArm, SilentArm, StreamArm
 from _train_text import Feed, RowProcess, Text, rows
 from _train_trl import pairs_with_trl, synchronize
 
 from dsa_ray.config import TrainConfig
 
-STREAM, BARE, PLAIN, TRL = "stream", "bare", "plain", "trl"
+STREAM, SILENT, BARE, PLAIN, TRL = "stream", "silent", "bare", "plain", "trl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Measured:
     speeds: dict[str, list[float]]
     peak_gib: float
     step_share: float
-    """Share of the stream arm's step that the loss statistics took."""
+    """Share of the stream arm's step that the losses per example took, timed by themselves."""
     parameters: int
 
     def median(self, arm: str) -> float:
@@ -127,6 +127,8 @@ def _measure(comparison: Comparison, feed: Feed, process: RowProcess) -> Measure
     arms: dict[str, Arm] = {}
     if STREAM in comparison.arms:
         arms[STREAM] = StreamArm(build(), config, iter(process), comparison.world, device)
+    if SILENT in comparison.arms:
+        arms[SILENT] = SilentArm(build(), config, iter(process), comparison.world, device)
     # As many rows as will be trained: oneDNN makes its kernels per shape, so rows that come again are cheaper.
     held = (comparison.pairs + 1) * comparison.steps if {BARE, PLAIN} & set(comparison.arms) else 0
     memory = list(rows(feed, held))
@@ -189,7 +191,7 @@ def _meet() -> None:
 
 
 def _statistics_share(arm: Any) -> float:
-    """Time of everything that only the statistics need, again on the last step's numbers, over the step's time."""
+    """Time of a step's losses per example over that of the step; less noisy than two arms, but without the reports."""
     from dsa_ray.training.loss import example_losses, row_tensors
 
     process_rows = [next(arm.rows) for _ in range(arm.config.rows_per_step)]

@@ -4,7 +4,8 @@
 
 Trained non-pad tokens per second, blocks of all in turn inside one process, medians over the pairs. `stream` is our
 trainer with everything on: rows tokenised and packed by a process of their own, losses per example, the loop's
-reports. It is held against the faster of two plain loops over tensors in memory (`bare`: the same forward; `plain`:
+reports; `silent` leaves losses and reports out, so the difference is what they cost. `stream` is held against the
+faster of two plain loops over tensors in memory (`bare`: the same forward; `plain`:
 as transformers runs the model) and against TRL's SFTTrainer with packing. Neither Ray nor vLLM is imported; without
 DeepSpeed both sides are plain torch, and the output says so.
 
@@ -22,12 +23,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 from _train_arms import HAS_DEEPSPEED, SHAPES
-from _train_pairs import BARE, PLAIN, STREAM, TRL, Comparison, Measured, compare
+from _train_pairs import BARE, PLAIN, SILENT, STREAM, TRL, Comparison, Measured, compare
 from _train_text import Feed, Text, load_texts, make_tokenizer, rows
 from _train_trl import MISSING
 
@@ -37,6 +39,7 @@ from dsa_ray.training.flops import peak_flops, training_flops
 
 # Per shape: steps of a block, pairs. A block lasts some seconds.
 BLOCKS = {"3M": (16, 7), "20M": (5, 7), "130M": (1, 5)}
+QUICK_PAIRS = 5
 GPU_ROW = 8192
 GPU_BLOCKS = (8, 5)
 STREAM_TOKENS = 300_000
@@ -133,10 +136,10 @@ def measure_cpu(book: Book, texts: tuple[Text, ...], tokenizer: str, shapes: Seq
     for shape in shapes:
         for stage in stages:
             for ranks in (1, 2) if HAS_DEEPSPEED else (1,):
-                _against_loops(book, texts, tokenizer, shape=shape, stage=stage, ranks=ranks)
+                _against_loops(book, _comparison(texts, tokenizer, shape, _config(stage, ranks), quick=quick))
         if not quick:
             _memory(book, texts, tokenizer, shape, stages[0])
-        _against_trl(book, texts, tokenizer, shape)
+        _against_trl(book, _comparison(texts, tokenizer, shape, _config(2 if HAS_DEEPSPEED else 0, 1), quick=quick))
     if not HAS_DEEPSPEED:
         book.skipped["two ranks"] = "DeepSpeed is not installed"
     if quick:
@@ -151,18 +154,28 @@ def _config(stage: int, ranks: int, row_tokens: int = 512, rows_per_step: int = 
 
 def _comparison(texts: tuple[Text, ...], tokenizer: str, shape: str, config: TrainConfig, **more: Any) -> Comparison:
     steps, pairs = BLOCKS[shape]
+    if more.pop("quick", False):
+        pairs = min(pairs, QUICK_PAIRS)
     fields = {"steps": steps, "pairs": pairs} | more
     return Comparison(shape=shape, config=config, texts=texts, tokenizer=tokenizer, **fields)
 
 
-def _against_loops(book: Book, texts: tuple[Text, ...], tokenizer: str, *, shape: str, stage: int, ranks: int) -> None:
-    measured = compare(_comparison(texts, tokenizer, shape, _config(stage, ranks)))
-    name = f"{shape}, ZeRO {stage}, {ranks} rank{'s' if ranks > 1 else ''}"
+def _against_loops(book: Book, comparison: Comparison) -> None:
+    shape, ranks = comparison.shape, comparison.world
+    arms = (STREAM, BARE, PLAIN, *((SILENT,) if ranks == 1 else ()))
+    measured = compare(replace(comparison, arms=arms))
+    name = f"{shape}, ZeRO {comparison.config.zero_stage}, {ranks} rank{'s' if ranks > 1 else ''}"
     book.note(name, measured)
     bar = 0.90 if ranks > 1 and shape == "3M" else 0.95
     book.bar(f"over the plain loop: {name}", min(measured.ratio(BARE), measured.ratio(PLAIN)), bar)
     if ranks == 1:
-        book.bar(f"statistics' share: {name}", measured.step_share, 0.02, at_most=True)
+        _statistics(book, name, measured)
+
+
+def _statistics(book: Book, name: str, measured: Measured) -> None:
+    """What the loss statistics cost: the slow-down against the same trainer without them."""
+    book.bar(f"statistics' cost: {name}", 1.0 - measured.ratio(SILENT), 0.02, at_most=True)
+    book.figures[f"losses per example by themselves: {name}"] = round(measured.step_share, 5)
 
 
 def _memory(book: Book, texts: tuple[Text, ...], tokenizer: str, shape: str, stage: int) -> None:
@@ -175,14 +188,13 @@ def _memory(book: Book, texts: tuple[Text, ...], tokenizer: str, shape: str, sta
     print(f"  {shape}: peak GiB of a process of its own: {peaks}", flush=True)
 
 
-def _against_trl(book: Book, texts: tuple[Text, ...], tokenizer: str, shape: str) -> None:
-    name = f"over TRL: {shape}, 1 rank"
+def _against_trl(book: Book, comparison: Comparison) -> None:
+    name = f"over TRL: {comparison.shape}, 1 rank"
     if MISSING:
         book.skipped[name] = f"not installed: {', '.join(MISSING)}"
         return
-    comparison = _comparison(texts, tokenizer, shape, _config(2 if HAS_DEEPSPEED else 0, 1), arms=(STREAM, TRL))
-    measured = compare(comparison)
-    book.note(f"{shape}, 1 rank, with TRL", measured)
+    measured = compare(replace(comparison, arms=(STREAM, TRL)))
+    book.note(f"{comparison.shape}, 1 rank, with TRL", measured)
     book.bar(name, measured.ratio(TRL), 1.1)
 
 
@@ -234,11 +246,11 @@ def _gpu_comparison(texts: tuple[Text, ...], tokenizer: str, arms: tuple[str, ..
 
 
 def _gpu_against_loops(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
-    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM, BARE, PLAIN)))
+    measured = compare(_gpu_comparison(texts, tokenizer, (STREAM, BARE, PLAIN, SILENT)))
     book.note("GPU, ZeRO 1, 1 rank" if HAS_DEEPSPEED else "GPU, 1 rank", measured)
     book.bar("GPU: tokens/s", measured.median(STREAM), PRIME_RL)
     book.bar("GPU: over the plain loop", min(measured.ratio(BARE), measured.ratio(PLAIN)), 0.95)
-    book.bar("GPU: statistics' share", measured.step_share, 0.02, at_most=True)
+    _statistics(book, "GPU", measured)
     book.figures["GPU, MFU"] = _mfu(measured.median(STREAM), texts, tokenizer)
     print(f"  GPU, MFU {book.figures['GPU, MFU']}", flush=True)
 

@@ -62,7 +62,7 @@ class World:
 
     def train_step(self, attempt: int) -> bool:
         """One step of all ranks; False when there was nothing to train on."""
-        leases = [self.curator.lease_rows(rank, attempt, 1) for rank in range(self.config.train.ranks)]
+        leases = [self.curator.lease_rows(rank, attempt, 1) for rank in range(self.curator.ledger.ranks)]
         if not all(leases):
             return False
         for rank, rows in enumerate(leases):

@@ -111,6 +111,42 @@ def test_restoring_a_checkpoint_voids_later_losses_and_keeps_what_was_written():
     assert max(causes.values()) == 1
 
 
+def test_textbooks_read_again_among_the_exercises_are_no_exercises():
+    world = World(small_config(train={"textbook_replay": 0.25}))
+    world.run()
+    tuning = [row for row in world.rows if row.phase == "exercises"]
+    again = [row for row in tuning if row.items[0].exercise in world.curator.planner.books]
+    assert len(tuning) == 120
+    assert len(again) == 30
+    assert world.curator.refused.counts == {}
+    judged = {event["exercise"] for event in world.events if event["event"] == "verdict"}
+    assert judged
+    assert not judged & world.curator.planner.books
+
+
+def test_a_resumed_run_has_no_more_planted_wrong_answers_than_before():
+    world = World(small_config())
+    world.curator.start()
+    attempt = world.curator.begin_attempt()
+    for _ in range(30):
+        world.write()
+        world.train_step(attempt)
+    state = unpack_state(pack_state(world.curator.training_state()))
+    planted = dict(world.curator.table.planted)
+    assert len(planted) >= 4
+    for checkpoint in (state, None):
+        again = Curator(world.config, world.events.append)
+        again.restore_supply(list(world.events), world.written)
+        again.start()
+        if checkpoint is None:
+            again.plant_known()
+            assert len(again.table.planted) == len(planted)
+        else:
+            again.restore_training(checkpoint)
+            assert again.table.planted == planted
+            assert again._rng.bit_generator.state == world.curator._rng.bit_generator.state
+
+
 def test_a_run_rebuilt_from_its_journal_orders_nothing_twice():
     world = World(small_config())
     world.curator.start()
@@ -143,6 +179,30 @@ def test_accepting_twice_counts_once():
 
 def _requests(world):
     return [event for event in world.events if event["event"] == "request"]
+
+
+def test_ranks_come_and_go_between_attempts():
+    world = World(small_config())
+    world.curator.start()
+    attempt, seen = world.curator.begin_attempt(), 0
+    for ranks in (3, 1, 2):
+        while world.curator.ledger.closed_step < seen + 12:
+            world.write()
+            world.train_step(attempt)
+        seen = world.curator.ledger.closed_step
+        state = unpack_state(pack_state(world.curator.training_state()))
+        last, before = world.curator.ledger.ranks - 1, attempt
+        world.curator.lease_rows(last, attempt, 4)  # lost with its rank
+        world.curator.resize(ranks)
+        world.curator.restore_training(state)
+        attempt = world.curator.begin_attempt()
+        assert world.curator.lease_rows(last, before, 1) is None  # a reader that outlived it
+    while world.curator.lease_rows(0, attempt, 0) is not None:
+        world.write()
+        world.train_step(attempt)
+    rows = Counter(row.step for row in world.rows)
+    assert sorted(rows) == list(range(1, world.curator.planner.total_steps + 1))
+    assert [rows[step] for step in (1, 12, 13, 24, 25, 36, 37, max(rows))] == [2, 2, 3, 3, 1, 1, 2, 2]
 
 
 def test_a_checkpoint_goes_on_with_another_number_of_ranks():

@@ -95,6 +95,25 @@ def test_a_probe_has_weight_zero_and_an_inline_plant_has_one():
         assert rows[0].denominator == 15.0 * (2 if probes else 3)
 
 
+def test_textbooks_are_read_again_among_the_exercises_in_their_share_and_order():
+    mixed = TRAIN.model_copy(update={"textbook_replay": 0.3})
+    plan = planner(exercises=60, train=mixed)
+    plan.set_textbooks(books(90, 90, 90, 90))
+    rows = [row for step in steps_of(plan) for row in step if row.phase == "exercises"]
+    again = [row.items[0].exercise for row in rows if row.items[0].exercise < 100]
+    assert again == [1, 2, 3, 4, 1, 2]
+    assert len(rows) == 20
+
+    resumed = StepPlanner(mixed, plan._table, plan._sampler)
+    resumed.set_textbooks(books(90, 90, 90, 90))
+    resumed.load_state_dict(plan.state_dict())
+    visits = {exercise: plan._sampler.visits(exercise) for exercise in plan._table.ids()}
+    resumed.withdraw(rows[10:])
+    replanned = [row for step in steps_of(resumed) for row in step]
+    assert [row.items[0].exercise for row in replanned if row.items[0].exercise < 100] == [4, 1, 2]
+    assert {exercise: plan._sampler.visits(exercise) for exercise in visits} == visits
+
+
 def test_textbook_rows_are_packed_to_full_length():
     plan = planner()
     plan.set_textbooks(books(60, 90, 70, 30, 150))

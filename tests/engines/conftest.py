@@ -15,8 +15,8 @@ def build() -> Iterator[Callable[..., Any]]:
 
     engines: list[DeepSpeedEngine] = []
 
-    def one(config: TrainConfig, seed: int = 0) -> DeepSpeedEngine:
-        engines.append(DeepSpeedEngine(prepare(tiny_model(seed=seed), config), config))
+    def one(config: TrainConfig, seed: int = 0, architecture: str = "llama") -> DeepSpeedEngine:
+        engines.append(DeepSpeedEngine(prepare(tiny_model(architecture, seed), config), config))
         return engines[-1]
 
     yield one

@@ -12,14 +12,15 @@ pytest.importorskip("deepspeed")
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.config import ConfigError, TrainConfig
 from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine, _check_equal_forwards, deepspeed_config
 from dsa_ray.training import loss as loss_module
 from dsa_ray.training.collate import Row
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
+from dsa_ray.training.student import prepare
 from dsa_ray.training.torch_engine import TorchEngine
-from tests.training.builders import VOCABULARY, greedy, random_row, random_steps, tiny_model
+from tests.training.builders import ARCHITECTURES, VOCABULARY, greedy, random_row, random_steps, tiny_model
 
 CONFIG = TrainConfig(precision="fp32", learning_rate=1e-2, warmup=0.0, rows_per_step=2, zero_stage=2)
 
@@ -52,6 +53,19 @@ def test_in_fp32_one_rank_equals_the_plain_engine(build, tmp_path: Path, stage: 
     expected = exported(plain, tmp_path / "plain")
     for name, tensor in exported(engine, tmp_path / "deepspeed").items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"zero_stage": 2}, {"zero_stage": 3}, {"zero_stage": 2, "lora_rank": 4}], ids=str)
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "llama"])
+def test_every_architecture_trains_packed_rows_as_the_plain_engine_does(
+    build, architecture: str, changes: dict[str, object]
+) -> None:
+    config, steps = config_with(learning_rate=1e-3, **changes), random_steps(3, 2)
+    engine = build(config, architecture=architecture)
+    plain = TorchEngine(prepare(tiny_model(architecture), config), config)
+    for left, right in zip(train(engine, steps, config), train(plain, steps, config), strict=True):
+        np.testing.assert_allclose(left.losses, right.losses, rtol=0, atol=1e-5)
+        assert left.grad_norm == pytest.approx(right.grad_norm, rel=1e-4)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
@@ -177,6 +191,20 @@ def test_the_users_deepspeed_keys_go_over_ours() -> None:
     assert merged["zero_optimization"]["reduce_bucket_size"] == 7
     assert merged["zero_optimization"]["stage"] == 2
     assert merged["wall_clock_breakdown"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"zero_optimization": {"reduce_bucket": 7}}, "reduce_bucket Extra inputs"),
+        ({"prescale_gradients": True}, "pre-scale gradients"),
+        ({"sparse_gradients": True}, "has been removed"),
+    ],
+)
+def test_what_deepspeed_refuses_of_the_users_keys_is_one_line(build, given: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^train\.deepspeed: DeepSpeed refuses it \(.*{words}") as refusal:
+        build(config_with(deepspeed=given))
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_world_that_is_not_that_of_the_process_group_is_refused(build) -> None:

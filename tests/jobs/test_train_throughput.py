@@ -63,5 +63,5 @@ def test_every_way_trains_and_the_last_line_is_the_result() -> None:
     last = json.loads(result.stdout.splitlines()[-1])
     assert last["bench"] == "train_throughput"
     assert {"over the plain loop: 3M, ZeRO 2, 1 rank", "over the plain loop: 3M, ZeRO 2, 2 ranks"} <= set(last["bars"])
-    assert "the stream over 3M training" in last["bars"]
+    assert {"the stream over 3M training", "statistics' cost: 3M, ZeRO 2, 1 rank"} <= set(last["bars"])
     assert "20M, 130M, ZeRO 1 and 3" in last["skipped"]

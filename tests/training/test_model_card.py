@@ -57,7 +57,13 @@ def test_what_is_not_known_is_left_out_and_paths_are_not_told() -> None:
 def test_an_adapter_says_so() -> None:
     card = model_card(a_config(train={"lora_rank": 8}), CardFacts(step=1))
     assert front(card)["library_name"] == "peft"
-    assert "LoRA, rank 8" in card
+    assert "LoRA, rank 8," in card
+
+
+def test_a_model_with_its_adapter_folded_in_is_loaded_by_transformers() -> None:
+    card = model_card(a_config(train={"lora_rank": 8}), CardFacts(step=1, merged=True))
+    assert front(card)["library_name"] == "transformers"
+    assert "LoRA, rank 8, merged" in card
 
 
 def test_a_target_cannot_become_markup() -> None:

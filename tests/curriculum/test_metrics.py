@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from typing import Any
+
+from dsa_ray.curriculum.metrics import LOG_EVERY, StepMetrics
+
+
+def report(step: int, loss: float = 1.0) -> dict[str, Any]:
+    levels = {"phase": "exercises", "lr": 0.1, "loss": loss, "grad_norm": 1.0}
+    return {"step": step, **levels, "tokens": 10, "loss_tokens": 5, "wait_s": 0.0, "step_s": 0.5}
+
+
+def test_a_step_that_an_older_attempt_did_not_finish_is_counted_anew() -> None:
+    metrics = StepMetrics(2)
+    metrics.add(report(1, loss=9.0), dict)
+    metrics.begin_attempt(2)
+    for _ in range(2):
+        metrics.add(report(1), dict)
+    assert metrics.totals()["exercises"]["steps"] == 1
+    assert metrics.status()["train"]["loss"] == 1.0
+
+
+def test_steps_of_another_number_of_ranks_are_joined_and_say_so() -> None:
+    metrics = StepMetrics(2)
+    metrics.begin_attempt(3)
+    for step in range(1, LOG_EVERY + 1):
+        for _ in range(3):
+            metrics.add(report(step), dict)
+    (line,) = metrics.drain()
+    assert (line["ranks"], line["tokens"], line["tokens_per_s"]) == (3, 30 * LOG_EVERY, 60.0)
