@@ -32,33 +32,31 @@ import numpy as np
 
 from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Baselines, Levels, planted_window
-from dsa_ray.dynamics.history import CompletedCycle
+from dsa_ray.dynamics.history import CompletedCycle, cycle_columns, cycles_of_state
 from dsa_ray.dynamics.quantiles import by_quantiles
 from dsa_ray.records import Verdict, VerdictClass
 
-_PLANTED_NEEDED = 16
-"""Planted cycles below which L_b is not believed: its standard error is then a quarter of the planted deviation."""
+_PLANTED_NEEDED = 6
+"""Planted cycles below which L_b is not believed: its standard error is then two fifths of the planted deviation."""
 
 
 def judge(mean: float, spread: float, baselines: Levels, config: DynamicsConfig) -> tuple[VerdictClass, str]:
     """Class of a cycle with this mean and spread of residuals, and the reason with its numbers.
 
-    The reason begins with a code: `burn_in`, `erroneous`, `easy`, `hard` or `ambiguous`. Where the error test was not
+    The reason begins with a code: `erroneous`, `easy`, `hard` or `ambiguous`. Where the error test was not
     made, it ends in the code of the guard that held it back (see `error_test_guard`). With `thresholds: quantiles` the
     class is that of `quantiles.by_quantiles`.
     """
-    needed = max(1, config.burn_in_verdicts)
-    if baselines.cycles < needed:
-        return VerdictClass.AMBIGUOUS, f"burn_in: {baselines.cycles} of {needed} cycles"
     if config.thresholds == "quantiles":
         return by_quantiles(mean, spread, baselines)
     guard = error_test_guard(baselines, config)
     level = error_threshold(baselines, config)
-    if not guard and mean >= level and spread <= baselines.planted_spread:
+    highest = baselines.planted_spread + baselines.planted_spread_deviation
+    if not guard and mean >= level and spread <= highest:
         named = "L_b" if config.error_level == 1 else f"{config.error_level:g} of L_b {baselines.planted_loss:.4f}:"
         return VerdictClass.ERRONEOUS, (
             f"erroneous: mean {mean:.4f} >= {named} {level:.4f}, "
-            f"spread {spread:.4f} <= sigma_b {baselines.planted_spread:.4f}"
+            f"spread {spread:.4f} <= sigma_b {baselines.planted_spread:.4f} + {baselines.planted_spread_deviation:.4f}"
         )
     verdict, reason = _by_averages(mean, spread, baselines)
     return verdict, f"{reason}; no error test: {guard}" if guard else reason
@@ -88,7 +86,7 @@ def error_score(mean: float, baselines: Levels, config: DynamicsConfig) -> float
 def error_test_guard(baselines: Levels, config: DynamicsConfig) -> str:
     """Why the error test cannot be made now; empty when it can.
 
-    - `planted_few`: fewer than 16 planted cycles (or fewer than the planted window holds, where that is smaller).
+    - `planted_few`: fewer than 6 planted cycles (or fewer than the planted window holds, where that is smaller).
     - `planted_close`: L_b is not above L_average by more than sigma_average and by more than the standard deviation of
       real means. Early on everything is equally unknown, wrong answers look like right ones, and `L >= L_b` would hold
       for half of the data. One standard deviation leaves at most about a sixth above L_b, of which the spread test
@@ -106,58 +104,99 @@ def error_test_guard(baselines: Levels, config: DynamicsConfig) -> str:
 
 
 def _by_averages(mean: float, spread: float, baselines: Levels) -> tuple[VerdictClass, str]:
-    if not spread < baselines.average_spread:
-        return VerdictClass.AMBIGUOUS, f"ambiguous: spread {spread:.4f} >= sigma_average {baselines.average_spread:.4f}"
-    steady = f"spread {spread:.4f} < sigma_average {baselines.average_spread:.4f}"
-    if mean < baselines.average_loss:
+    easy = mean < baselines.average_loss
+    highest = baselines.easy_spread if easy else baselines.hard_spread
+    if not spread < highest:
+        return VerdictClass.AMBIGUOUS, f"ambiguous: spread {spread:.4f} >= sigma_average {highest:.4f}"
+    steady = f"spread {spread:.4f} < sigma_average {highest:.4f}"
+    if easy:
         return VerdictClass.EASY, f"easy: mean {mean:.4f} < L_average {baselines.average_loss:.4f}, {steady}"
     return VerdictClass.HARD, f"hard: mean {mean:.4f} >= L_average {baselines.average_loss:.4f}, {steady}"
 
 
+def _of_no_skill(exercise: int) -> tuple[str, ...]:
+    return ()
+
+
 class Judge:
-    """Running baselines and the verdicts they give. All cycles of a step enter the baselines before any is judged."""
+    """Running baselines and the verdicts they give. All cycles of a step enter the baselines before any is judged.
+
+    The first cycles are held back until `burn_in_verdicts` of them are complete, and are then judged together: before,
+    the averages are not known. Voiding the step at which they were judged holds them back again.
+    """
 
     def __init__(self, config: DynamicsConfig) -> None:
         self._config = config
+        self._needed = max(1, config.burn_in_verdicts)
+        self._early: list[CompletedCycle] = []
         self.baselines = Baselines(config)
 
-    def verdicts(self, cycles: Sequence[CompletedCycle], is_planted: Callable[[int], bool]) -> list[Verdict]:
-        """Verdicts of the real ones among `cycles` (as `LossHistory.completed` gives them); planted ones set L_b."""
+    def levels(self) -> Levels:
+        """What the cycles of the last step were judged by."""
+        return self.baselines.levels()
+
+    def verdicts(
+        self,
+        cycles: Sequence[CompletedCycle],
+        is_planted: Callable[[int], bool],
+        skills_of: Callable[[int], tuple[str, ...]] = _of_no_skill,
+    ) -> list[Verdict]:
+        """Verdicts of the real ones among `cycles` (as `LossHistory.completed` gives them); planted ones set L_b.
+
+        Args:
+            skills_of: the skills of an exercise, for a planted one those of its question (`dynamics.by_skill`).
+        """
         found = []
         for step, group in groupby(cycles, key=lambda cycle: cycle.step):
-            found += self._verdicts_of_step(step, list(group), is_planted)
+            found += self._verdicts_of_step(step, list(group), is_planted, skills_of)
         return found
 
     def void_after(self, step: int) -> None:
         """Forget what later steps brought to the baselines."""
         self.baselines.void_after(step)
+        self._early = [cycle for cycle in self._early if cycle.step <= step]
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        return self.baselines.state_dict()
+        return {**self.baselines.state_dict(), **cycle_columns(self._early).state_dict("early")}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         self.baselines.load_state_dict(state)
+        self._early = cycles_of_state(state, "early")
 
     def _verdicts_of_step(
-        self, step: int, cycles: list[CompletedCycle], is_planted: Callable[[int], bool]
+        self,
+        step: int,
+        cycles: list[CompletedCycle],
+        is_planted: Callable[[int], bool],
+        skills_of: Callable[[int], tuple[str, ...]],
     ) -> list[Verdict]:
         planted = [cycle for cycle in cycles if is_planted(cycle.exercise)]
         real = [cycle for cycle in cycles if not is_planted(cycle.exercise)]
+        early = self.baselines.cycles < self._needed
         for group, flag in ((planted, True), (real, False)):
-            self.baselines.add(step, [c.mean for c in group], [c.spread for c in group], planted=flag)
+            skills = [skills_of(cycle.exercise) for cycle in group]
+            means, spreads = [cycle.mean for cycle in group], [cycle.spread for cycle in group]
+            self.baselines.add(step, means, spreads, planted=flag, skills=skills)
+        if self.baselines.cycles < self._needed:
+            self._early += real
+            return []
         if not real:
             return []
-        levels = self.baselines.levels()
-        return [_verdict(cycle, *judge(cycle.mean, cycle.spread, levels, self._config)) for cycle in real]
+        levels = self.levels()
+        return [
+            self._verdict(cycle, step, skills_of(cycle.exercise), levels)
+            for cycle in (*(self._early if early else ()), *real)
+        ]
 
-
-def _verdict(cycle: CompletedCycle, verdict: VerdictClass, reason: str) -> Verdict:
-    return Verdict(
-        exercise=cycle.exercise,
-        cycle=cycle.cycle,
-        step=cycle.step,
-        verdict=verdict,
-        mean_loss=cycle.mean,
-        loss_spread=cycle.spread,
-        reason=reason,
-    )
+    def _verdict(self, cycle: CompletedCycle, step: int, skills: tuple[str, ...], levels: Levels) -> Verdict:
+        mean = cycle.mean - self.baselines.skill_level(skills)
+        verdict, reason = judge(mean, cycle.spread, levels, self._config)
+        return Verdict(
+            exercise=cycle.exercise,
+            cycle=cycle.cycle,
+            step=step,
+            verdict=verdict,
+            mean_loss=mean,
+            loss_spread=cycle.spread,
+            reason=reason,
+        )
