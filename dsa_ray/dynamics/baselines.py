@@ -12,8 +12,10 @@ from dsa_ray.config import DynamicsConfig, QuantilesConfig
 from dsa_ray.dynamics.columns import Columns
 from dsa_ray.dynamics.skill_levels import SkillLevels
 
-_SKILL_WINDOWS = 4
-"""A skill's level is taken over so many windows: in one it has few cycles."""
+_LONG = 4
+"""Windows over which levels of skills and of planted wrong answers are taken: one holds few cycles of each."""
+_PLANTED = 16
+"""Planted cycles that L_b is taken over at least; over many more it lags behind a student that learns fast."""
 Skills = tuple[str, ...]
 
 
@@ -169,15 +171,15 @@ class Baselines:
     def _skill_levels(self) -> np.ndarray:
         """By code of a combination of skills."""
         if self._of_skills is None or len(self._of_skills) < len(self._skills):
-            reach = _SKILL_WINDOWS * self._window if self._by_skill else 0
+            reach = _LONG * self._window if self._by_skill else 0
             skills, above = (self._real[name][max(0, self.cycles - reach) :] for name in ("skills", "above"))
             self._of_skills = self._skills.levels(skills, above)
         return self._of_skills
 
 
 def planted_window(config: DynamicsConfig) -> int:
-    """Planted cycles over which L_b runs: `planted_min`, or the planted share of the window where that is more."""
-    return max(2, config.planted_min, math.ceil(config.planted_share * config.window))
+    """Planted cycles over which L_b runs: the planted share of four windows, and 16 where that is less."""
+    return max(2, min(_PLANTED, config.planted_min), math.ceil(config.planted_share * _LONG * config.window))
 
 
 def _quantiles(means: np.ndarray, spreads: np.ndarray, shares: QuantilesConfig) -> dict[str, float]:

@@ -6,8 +6,8 @@ while exercises keep arriving. The residual is ours; DSA (arXiv 2412.19361) meas
 epoch, where the question does not arise.
 
 What a cohort does not take out is the number of the visit: if the student learns by heart, a first visit among many
-third ones looks harder than one among first ones. That tilts the shares at the start of a run (simulated, with 0.1 nats
-per visit: 32 % ambiguous in the first of eight waves, 40 to 51 % later), far less than a global mean would.
+third ones looks harder than one among first ones. Cycles are therefore compared with cycles that completed at about
+the same time (`baselines`).
 """
 
 from __future__ import annotations
