@@ -266,12 +266,15 @@ class DynamicsConfig(Section):
     """E: visits of an exercise that make a verdict."""
     schedule: Literal["continuous", "epochs"] = "continuous"
     """`epochs`: children are ordered at the end of an epoch and join the next one; training waits for them (DSA)."""
-    measure: Literal["loss", "log_loss", "confidence"] = "loss"
+    measure: Literal["loss", "log_loss", "confidence"] = "log_loss"
     """What means and spreads are taken of: the loss (DSA), its logarithm, which compares losses by their ratio however
     far the student is, or exp(-loss), the confidence (Dataset Cartography)."""
+    by_skill: bool = True
+    """An exercise is compared with those of its own skills: their level is taken off its mean. Without, what is new
+    looks erroneous beside what is known."""
     thresholds: Literal["baselines", "quantiles"] = "baselines"
     """What classes are told apart by: averages and planted wrong answers (DSA), or shares of the last verdicts."""
-    error_level: float = Field(default=1.0, gt=0, le=1)
+    error_level: float = Field(default=0.6, gt=0, le=1)
     """Where an exercise begins to look erroneous, between L_average (0) and L_b (1)."""
     quantiles: QuantilesConfig = QuantilesConfig()
     """With `thresholds: quantiles`."""
@@ -283,12 +286,12 @@ class DynamicsConfig(Section):
     """Planted wrong answers, per exercise."""
     planted_min: int = Field(default=64, ge=0)
     """At least this many planted, once enough exercises are written."""
-    window: Positive = 512
-    """Verdicts over which the averages L_average and sigma_average run."""
+    window: Positive = 128
+    """Verdicts over which the averages L_average and sigma_average run; a skill's level, over four times as many."""
     cohort_steps: Positive = 32
     """Steps over which the running mean of losses runs, against which residuals are taken."""
-    burn_in_verdicts: int = Field(default=64, ge=0)
-    """Until so many cycles are complete every verdict is `ambiguous`: the averages are not yet known."""
+    burn_in_verdicts: int = Field(default=128, ge=0)
+    """The first verdicts wait until so many cycles are complete, for before the averages are not known."""
     drop_cap: Share = 0.1
     """At most this share of the exercises is dropped as erroneous."""
     easy_weight: float = Field(default=0.5, gt=0, le=1)

@@ -30,7 +30,7 @@ from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Scope, Verdict, Written
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
-from dsa_ray.storage.texts import STREAM, TextStore, numbers, written_row
+from dsa_ray.storage.texts import STREAM, TextStore, numbers, request_from_row, written_row
 from dsa_ray.streams.batches import rejection_row
 from dsa_ray.training.collate import pack
 from dsa_ray.training.loop import StepReport, run_rank
@@ -188,6 +188,9 @@ def replay(folder: RunFolder, student: str) -> Replay:
     result = Replay(recorded=record.verdicts)
     history, judge = LossHistory(config.dynamics), Judge(config.dynamics)
     history.mark_planted(record.planted)
+    written = (request_from_row(row) for _, rows in iter_segments(folder.journal, STREAM) for row in rows)
+    skills = {request.id: request.skills for request in written}
+    skills |= {planted: skills[question] for planted, question in record.planted.items()}
 
     def compare(step: StepReport) -> None:
         plans = record.steps[step.step]
@@ -209,7 +212,7 @@ def replay(folder: RunFolder, student: str) -> Replay:
             counts = [tokens[exercise] for exercise in ids.tolist()]
             history.observe(step.step, ids, step.visits[kept], step.losses[kept], counts)
         history.close_step(step.step)
-        _remember(result, judge.verdicts(history.completed(), history.is_planted))
+        _remember(result, judge.verdicts(history.completed(), history.is_planted, skills.__getitem__))
 
     engine = TorchEngine(model, config.train)
     for plans in record.steps.values():  # each with the ranks that there were
@@ -225,7 +228,7 @@ class _Record:
         self.steps: dict[int, list[RowPlan]] = {}
         self.losses: dict[tuple[int, int], float] = {}
         self.verdicts: dict[tuple[int, int], str] = {}
-        self.planted: list[int] = []
+        self.planted: dict[int, int] = {}  # whose question
         self.textbooks: set[int] = set()
         self.held_out: set[int] = set()
         for event in events:
@@ -247,7 +250,7 @@ class _Record:
             case "hold_out":
                 self.held_out.add(event["id"])
             case "plant":
-                self.planted.append(event["id"])
+                self.planted[event["id"]] = event["question"]
             case "request" if event["kind"] == Kind.TEXTBOOK:
                 self.textbooks.add(event["id"])
 

@@ -363,10 +363,10 @@ class Verdict:
     cycle: int
     """0-based: visits cycle*E+1 .. (cycle+1)*E."""
     step: int
-    """The step whose loss completed the cycle."""
+    """The step at which it was given: whose loss completed the cycle, or the burn-in."""
     verdict: VerdictClass
     mean_loss: float
-    """Mean of the cohort residuals, nats."""
+    """Mean of the cohort residuals, less the level of the exercise's skills; of what `dynamics.measure` says."""
     loss_spread: float
     """Population standard deviation of the residuals."""
     reason: str

@@ -72,7 +72,9 @@ def test_two_local_runs_of_one_seed_are_equal_and_of_another_differ(tmp_path: Pa
 
 def test_a_local_run_whose_mixture_looks_at_held_out_exercises_replays_to_the_same(tmp_path: Path):
     mixed = {"sampler": "skill_it", "rounds": 4, "held_out": 1, "evaluations": 1}
-    config = small(tmp_path, curriculum=mixed, train={**small(tmp_path).train.model_dump(), "steps": 24})
+    base = small(tmp_path)
+    train, dynamics = base.train.model_dump() | {"steps": 24}, base.dynamics.model_dump() | {"burn_in_verdicts": 1}
+    config = small(tmp_path, curriculum=mixed, train=train, dynamics=dynamics)
     folder, facts = run(config)
     assert facts["mixture"]["evaluations"]
     assert facts["mixture"]["held_out"]

@@ -563,7 +563,7 @@ class Curator:
 
     def _close(self, step: int) -> None:
         self.history.close_step(step)
-        verdicts = self.judge.verdicts(self.history.completed(), self.history.is_planted)
+        verdicts = self.judge.verdicts(self.history.completed(), self.history.is_planted, self.table.skills_of)
         for verdict in self.epochs.later(verdicts):
             self._carry_out(verdict)
         if changes := self.frontier.close(step):

@@ -81,6 +81,11 @@ class ExerciseTable:
             parents=self._parents.get(exercise, ()),
         )
 
+    def skills_of(self, exercise: int) -> tuple[str, ...]:
+        """The skills of an exercise; of a planted one, those of its question."""
+        question, _ = self.planted.get(exercise, (exercise, exercise))
+        return self.asked(question).skills
+
     def ids(self) -> Iterable[int]:
         """In the order in which they were added."""
         return self._ids

@@ -6,6 +6,6 @@ policy = Policy(config)               decisions: drop, augment, compose, down_we
 
 history.observe(step, ids, visits, losses, tokens)      as ranks report, in any order
 history.close_step(step)                                once all ranks have reported
-for verdict in judge.verdicts(history.completed(), history.is_planted):
+for verdict in judge.verdicts(history.completed(), history.is_planted, skills_of):
     decision = policy.decide(verdict, facts)
 """

@@ -6,8 +6,8 @@ while exercises keep arriving. The residual is ours; DSA (arXiv 2412.19361) meas
 epoch, where the question does not arise.
 
 What a cohort does not take out is the number of the visit: if the student learns by heart, a first visit among many
-third ones looks harder than one among first ones. That tilts the shares at the start of a run (simulated, with 0.1 nats
-per visit: 32 % ambiguous in the first of eight waves, 40 to 51 % later), far less than a global mean would.
+third ones looks harder than one among first ones. Cycles are therefore compared with cycles that completed at about
+the same time (`baselines`).
 """
 
 from __future__ import annotations
@@ -180,18 +180,16 @@ class LossHistory:
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything, as numpy arrays (no pickled objects)."""
         waiting = Columns(step="i4", exercise="i8", visit="i4", loss="f8", tokens="i4")
-        cycles = Columns(exercise="i8", cycle="i4", mean="f8", spread="f8", step="i4")
         for step, rows in self._pending.items():
             key = {"step": step, "exercise": rows.exercises, "visit": rows.visits}
             waiting.append(**key, loss=rows.losses, tokens=rows.tokens)
-        _append_tuples(cycles, CompletedCycle._fields, self._completed)
         return {
             "closed": np.array(self.closed),
             **self._slots.state_dict("slots"),
             **self._rows.state_dict("rows"),
             **self._cohorts.state_dict("cohorts"),
             **waiting.state_dict("pending"),
-            **cycles.state_dict("completed"),
+            **cycle_columns(self._completed).state_dict("completed"),
         }
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
@@ -205,8 +203,7 @@ class LossHistory:
         steps, *columns = (state[f"pending.{name}"] for name in ("step", "exercise", "visit", "loss", "tokens"))
         for step in dict.fromkeys(steps.tolist()):
             self._pending[step] = checked(*(column[steps == step] for column in columns))
-        columns = (state[f"completed.{name}"].tolist() for name in CompletedCycle._fields)
-        self._completed = [CompletedCycle(*values) for values in zip(*columns, strict=True)]
+        self._completed = cycles_of_state(state, "completed")
 
     def _slots_for(self, exercises: np.ndarray) -> np.ndarray:
         """Slots of exercises, new ones made where needed, in the order in which they come."""
@@ -319,6 +316,16 @@ MEASURES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 """`dynamics.measure`: from losses, nats, to what residuals are taken of."""
 
 
-def _append_tuples(columns: Columns, names: Sequence[str], rows: Sequence[tuple]) -> None:
-    if rows:
-        columns.append(**{name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
+def cycle_columns(cycles: Sequence[CompletedCycle]) -> Columns:
+    """Cycles as columns, for a state."""
+    columns = Columns(exercise="i8", cycle="i4", mean="f8", spread="f8", step="i4")
+    if cycles:
+        values = zip(CompletedCycle._fields, zip(*cycles, strict=True), strict=True)
+        columns.append(**{name: np.array(column) for name, column in values})
+    return columns
+
+
+def cycles_of_state(state: Mapping[str, np.ndarray], prefix: str) -> list[CompletedCycle]:
+    """The cycles that `cycle_columns` had, back from a state."""
+    columns = (state[f"{prefix}.{name}"].tolist() for name in CompletedCycle._fields)
+    return [CompletedCycle(*values) for values in zip(*columns, strict=True)]

@@ -100,7 +100,7 @@ class _Replay:
         self._dynamics, self._elementary, self._requests = dynamics, elementary, requests
         self._restarts = restarts
         self._children: list[ExerciseRequest] = []
-        self._planted: set[int] = set()
+        self._planted: dict[int, int] = {}  # whose question
         self._pardoned: set[int] = set()
         self._leases: dict[int, Row] = {}
         self._reported: Counter[int] = Counter()
@@ -116,7 +116,7 @@ class _Replay:
             case "request":
                 self._request(request_from_row(event))
             case "plant":
-                self._planted.add(event["id"])
+                self._planted[event["id"]] = event["question"]
                 self._history.mark_planted([event["id"]])
             case "lease":
                 self.close_due()
@@ -140,7 +140,7 @@ class _Replay:
         for step in due:
             self._history.close_step(step)
             self.outcome.steps += 1
-            for verdict in self._judge.verdicts(self._history.completed(), self._history.is_planted):
+            for verdict in self._judge.verdicts(self._history.completed(), self._history.is_planted, self._skills_of):
                 self._decide(verdict)
             if step in self._restarts:
                 self._snapshots[step] = self._state()
@@ -179,6 +179,9 @@ class _Replay:
         self._exercises = event["exercises"]
         self.close_due()
         self.outcome.recorded[self._key(event)] = {name: event[name] for name in _COMPARED}
+
+    def _skills_of(self, exercise: int) -> tuple[str, ...]:
+        return self._requests[self._planted.get(exercise, exercise)].skills
 
     def _decide(self, verdict: Verdict) -> None:
         request = self._requests[verdict.exercise]

@@ -11,23 +11,28 @@ import numpy as np
 from _verdict_runs import Run
 
 from dsa_ray.config import DynamicsConfig
-from dsa_ray.dynamics.baselines import Baselines, Levels
+from dsa_ray.dynamics.baselines import Levels
 from dsa_ray.dynamics.history import MEASURES, LossHistory
-from dsa_ray.dynamics.verdicts import error_score, judge
+from dsa_ray.dynamics.verdicts import Judge, error_score
 from dsa_ray.records import VerdictClass
 
 COMMON = {"planted_min": 32}
-BEST = {"measure": "log_loss", "error_level": 0.5, "window": 128}
+ONE_FOR_ALL = {"by_skill": False}
+PLAIN = {"measure": "loss", "error_level": 1.0, **ONE_FOR_ALL}
 RULES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "inline": ("inline", {}),
     "probe": ("probe", {}),
     "copy": ("copy", {}),
     "quantiles": ("none", {"thresholds": "quantiles"}),
-    "inline, log_loss 0.5": ("inline", BEST),
-    "probe, log_loss 0.5": ("probe", BEST),
-    "copy, log_loss 0.5": ("copy", BEST),
-    "quantiles, log_loss": ("none", {"thresholds": "quantiles", "measure": "log_loss"}),
-    "inline, confidence 0.5": ("inline", {"measure": "confidence", "error_level": 0.5}),
+    "inline, error_level 0.5": ("inline", {"error_level": 0.5}),
+    "inline, error_level 0.8": ("inline", {"error_level": 0.8}),
+    "inline, confidence": ("inline", {"measure": "confidence"}),
+    "inline, one for all skills": ("inline", ONE_FOR_ALL),
+    "inline, loss": ("inline", {"measure": "loss"}),
+    "inline, plain loss": ("inline", PLAIN),
+    "probe, plain loss": ("probe", PLAIN),
+    "copy, plain loss": ("copy", PLAIN),
+    "quantiles, plain loss": ("none", {"thresholds": "quantiles", "measure": "loss", **ONE_FOR_ALL}),
 }
 """Name -> (which planted answers set L_b, keys of `dynamics` that are not the default)."""
 
@@ -39,6 +44,7 @@ class Copied:
     above: float
     """L_b - L_average."""
     spread: float
+    spread_deviation: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,6 @@ class Judged:
     exercise: int
     verdict: VerdictClass
     score: float
-    burn_in: bool
 
 
 def config_of(rule: str) -> DynamicsConfig:
@@ -64,34 +69,50 @@ def copied(run: Run, config: DynamicsConfig) -> Copied:
     }
     planted = [values for exercise, values in measured.items() if exercise in run.inline]
     real = [values for exercise, values in measured.items() if exercise in run.skill]
-    above = np.mean([values.mean() for values in planted]) - np.mean([values.mean() for values in real])
-    return Copied(above=float(above), spread=float(np.mean([values.std() for values in planted])))
+    above = np.mean([values.mean() for values in planted]) - np.median([values.mean() for values in real])
+    spreads = [values.std() for values in planted]
+    return Copied(above=float(above), spread=float(np.mean(spreads)), spread_deviation=float(np.std(spreads)))
 
 
 def judged(run: Run, rule: str, copy: Copied | None = None) -> list[Judged]:
     """What a rule says of every exercise of a run, at the step at which it would have said it."""
     kind, config = RULES[rule][0], config_of(rule)
     planted = {"inline": run.inline, "probe": run.probes}.get(kind, frozenset())
-    history, baselines = LossHistory(config), Baselines(config)
+    history = LossHistory(config)
+    judge = _WithCopy(config, copy) if kind == "copy" and copy is not None else Judge(config)
     history.mark_planted(sorted(run.inline | run.probes))
+    skills = {exercise: (skill,) for exercise, skill in (run.skill | run.planted_skill).items()}
     found = []
     for step, rows in sorted(_by_step(run).items()):
         ids, visits, losses = zip(*rows, strict=True)
         history.observe(step, ids, visits, losses, [1] * len(ids))
         history.close_step(step)
-        cycles = history.completed()
-        ours = [cycle for cycle in cycles if cycle.exercise in planted]
-        real = [cycle for cycle in cycles if cycle.exercise in run.skill]
-        for group, flag in ((ours, True), (real, False)):
-            baselines.add(step, [cycle.mean for cycle in group], [cycle.spread for cycle in group], planted=flag)
-        levels = _levels(baselines, copy if kind == "copy" else None)
-        for cycle in real:
-            if cycle.cycle == 0:
-                verdict, reason = judge(cycle.mean, cycle.spread, levels, config)
-                score = error_score(cycle.mean, levels, config)
-                early = reason.startswith("burn_in")
-                found.append(Judged(exercise=cycle.exercise, verdict=verdict, score=score, burn_in=early))
+        cycles = [cycle for cycle in history.completed() if cycle.exercise in run.skill or cycle.exercise in planted]
+        verdicts = judge.verdicts(cycles, history.is_planted, skills.__getitem__)
+        levels = judge.levels()
+        for one in verdicts:
+            if one.cycle == 0:
+                score = error_score(one.mean_loss, levels, config)
+                found.append(Judged(exercise=one.exercise, verdict=one.verdict, score=score))
     return found
+
+
+class _WithCopy(Judge):
+    """A judge whose L_b and sigma_b come from elsewhere."""
+
+    def __init__(self, config: DynamicsConfig, copy: Copied) -> None:
+        super().__init__(config)
+        self._copy = copy
+
+    def levels(self) -> Levels:
+        levels = super().levels()
+        return replace(
+            levels,
+            planted_loss=levels.average_loss + self._copy.above,
+            planted_spread=self._copy.spread,
+            planted_spread_deviation=self._copy.spread_deviation,
+            planted_cycles=1_000,
+        )
 
 
 def quality(run: Run, found: Sequence[Judged], skills: set[str]) -> dict[str, float]:
@@ -119,24 +140,15 @@ def auroc(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def shares_by_wave(pairs: Sequence[tuple[Run, Sequence[Judged]]]) -> dict[str, list[float]]:
-    """Share of each class among the exercises of each wave, over several runs; burn-in left out."""
+    """Share of each class among the exercises of each wave, over several runs."""
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for run, found in pairs:
         for one in found:
-            if not one.burn_in:
-                counts[run.wave[one.exercise]][one.verdict.value] += 1
+            counts[run.wave[one.exercise]][one.verdict.value] += 1
     return {
         kind.value: [counts[wave][kind.value] / max(1, counts[wave].total()) for wave in sorted(counts)]
         for kind in VerdictClass
     }
-
-
-def _levels(baselines: Baselines, copy: Copied | None) -> Levels:
-    levels = baselines.levels()
-    if copy is None:
-        return levels
-    above = levels.average_loss + copy.above
-    return replace(levels, planted_loss=above, planted_spread=copy.spread, planted_cycles=1_000)
 
 
 def _by_step(run: Run) -> dict[int, list[tuple[int, int, float]]]:

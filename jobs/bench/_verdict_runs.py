@@ -78,6 +78,8 @@ class Run:
     wrong: frozenset[int]
     """Ids of exercises with a wrong answer."""
     skill: Mapping[int, str]
+    planted_skill: Mapping[int, str] = field(default_factory=dict)
+    """That of a planted answer's question."""
     wave: dict[int, int] = field(default_factory=dict)
     visits: dict[int, list[VisitLoss]] = field(default_factory=dict)
     inline: frozenset[int] = frozenset()
@@ -196,6 +198,7 @@ class _Stream:
         """Note what was seen."""
         run, table = self._run, self.table
         run.inline, run.probes = frozenset(table.inline), frozenset(table.planted) - table.inline
+        run.planted_skill = {planted: table.skills_of(planted)[0] for planted in table.planted}
         run.visits = {exercise: history.losses_of(exercise) for exercise in (*table.ids(), *table.planted)}
 
     def _due(self, step: int) -> int:

@@ -45,7 +45,7 @@ def test_old_planted_cycles_leave():
 
 
 def test_the_planted_window_follows_share_and_minimum():
-    assert planted_window(DynamicsConfig()) == 64
+    assert planted_window(DynamicsConfig()) == 16
     assert planted_window(DynamicsConfig(planted_min=0)) == 11
     assert planted_window(DynamicsConfig(planted_min=0, planted_share=0.0)) == 2
 

@@ -28,6 +28,11 @@ class Simulated:
     losses: list[float]
 
 
+def noise(generator: np.random.Generator, between: float, within: float) -> np.ndarray:
+    """Factors of three losses: exercises differ, and so do their visits. No loss is below nothing."""
+    return np.exp(generator.normal(0, between) + generator.normal(0, within, 3))
+
+
 def run(
     exercises: dict[int, Simulated], planted: set[int], config: DynamicsConfig, judge: Judge | None = None
 ) -> list[Verdict]:
@@ -49,14 +54,14 @@ def run(
 def eight_waves(seed: int, by_heart: float = 0.0, each: int = 500) -> dict[int, Simulated]:
     """Equally hard exercises, written in eight waves over a falling loss curve, three visits each within 80 steps.
 
-    by_heart: how much lower the loss of an exercise is after each visit, beyond the curve.
+    by_heart: how much lower the loss of an exercise is after each visit, beyond the curve, as a share of it.
     """
     generator = np.random.default_rng(seed)
     exercises = {}
     for wave in range(8):
         for k in range(each):
             steps = np.sort(1 + wave * STEPS // 8 + generator.choice(80, 3, replace=False))
-            losses = curve(steps) + generator.normal(0, 0.15) + generator.normal(0, 0.1, 3) - by_heart * np.arange(3)
+            losses = curve(steps) * noise(generator, 0.15, 0.1) * np.exp(-by_heart * np.arange(3))
             exercises[wave * each + k] = Simulated(steps.tolist(), losses.tolist())
     return exercises
 
@@ -64,8 +69,7 @@ def eight_waves(seed: int, by_heart: float = 0.0, each: int = 500) -> dict[int, 
 def shares_by_wave(verdicts: list[Verdict], each: int = 500) -> dict[VerdictClass, list[float]]:
     waves = [Counter() for _ in range(8)]
     for verdict in verdicts:
-        if not verdict.reason.startswith("burn_in"):
-            waves[verdict.exercise // each][verdict.verdict] += 1
+        waves[verdict.exercise // each][verdict.verdict] += 1
     return {kind: [wave[kind] / wave.total() for wave in waves] for kind in VerdictClass}
 
 
@@ -85,7 +89,7 @@ def widest(shares: list[float]) -> float:
 def test_equally_hard_exercises_are_judged_alike_whenever_they_are_written():
     shares = shares_by_wave(run(eight_waves(seed=1), set(), DynamicsConfig()))
     for kind in (VerdictClass.EASY, VerdictClass.HARD, VerdictClass.AMBIGUOUS):
-        assert widest(shares[kind]) < 0.15, kind
+        assert widest(shares[kind]) < 0.1, kind
     assert shares[VerdictClass.ERRONEOUS] == [0.0] * 8
 
 
@@ -93,16 +97,14 @@ def test_one_global_mean_would_judge_them_by_their_time():
     easy, hard = global_shares(eight_waves(seed=1))
     assert easy[0] < 0.05
     assert easy[7] > 0.6
-    assert max(hard[:3]) > 0.3
+    assert max(hard[:3]) > 0.25
     assert hard[7] < 0.02
 
 
-def test_learning_by_heart_tilts_the_shares_far_less_than_a_global_mean():
-    exercises = eight_waves(seed=1, by_heart=0.1)
-    shares = shares_by_wave(run(exercises, set(), DynamicsConfig()))
-    easy, hard = global_shares(exercises)
-    assert widest(shares[VerdictClass.EASY]) < 0.25 * widest(easy)
-    assert widest(shares[VerdictClass.HARD]) < 0.5 * widest(hard)
+def test_learning_by_heart_does_not_tilt_the_shares():
+    shares = shares_by_wave(run(eight_waves(seed=1, by_heart=0.1), set(), DynamicsConfig()))
+    for kind in (VerdictClass.EASY, VerdictClass.HARD, VerdictClass.AMBIGUOUS):
+        assert widest(shares[kind]) < 0.1, kind
 
 
 def with_errors(seed: int, inline: bool, count: int = 2400, wrong_share: float = 0.08) -> tuple[dict, set, set]:
@@ -117,11 +119,11 @@ def with_errors(seed: int, inline: bool, count: int = 2400, wrong_share: float =
     for exercise in range(count + len(planted)):
         start = 1 + int(generator.integers(STEPS - 80))
         steps = np.sort(start + generator.choice(80, 3, replace=False))
-        losses = curve(steps) + generator.normal(0, 0.2) + generator.normal(0, 0.1, 3)
+        losses = curve(steps) * noise(generator, 0.2, 0.1)
         if exercise in wrong or exercise in planted:
             losses = losses + 0.9 * (3.0 - curve(steps)) / 2.6
         if inline or exercise not in planted:
-            losses = losses - 0.05 * np.arange(3)  # trained on, so partly learned by heart
+            losses = losses * np.exp(-0.05 * np.arange(3))  # trained on, so partly learned by heart
         exercises[exercise] = Simulated(steps.tolist(), losses.tolist())
     return exercises, planted, wrong
 
@@ -146,10 +148,12 @@ def test_where_nothing_is_wrong_next_to_nothing_is_called_so(inline):
     assert sum(verdict.verdict is VerdictClass.ERRONEOUS for verdict in verdicts) < 0.02 * len(verdicts)
 
 
-def test_with_half_of_the_data_wrong_nothing_is_dropped():
-    exercises, planted, _ = with_errors(seed=7, inline=True, wrong_share=0.5)
+def test_with_half_of_the_data_wrong_next_to_nothing_is_dropped_and_nothing_right():
+    exercises, planted, wrong = with_errors(seed=7, inline=True, wrong_share=0.5)
     verdicts = run(exercises, planted, DynamicsConfig())
-    assert not [verdict for verdict in verdicts if verdict.verdict is VerdictClass.ERRONEOUS]
+    called = {verdict.exercise for verdict in verdicts if verdict.verdict is VerdictClass.ERRONEOUS}
+    assert called <= wrong
+    assert len(called) < 0.005 * len(verdicts)
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -158,9 +162,9 @@ def test_planted_ones_give_both_baselines_inline_and_probed(inline):
     judge = Judge(DynamicsConfig())
     verdicts = run(exercises, planted, DynamicsConfig(), judge)
     levels = judge.baselines.levels()
-    assert levels.planted_cycles == 64
+    assert levels.planted_cycles == 16
     assert levels.planted_loss > levels.average_loss + levels.deviation
-    assert 0.05 < levels.planted_spread < 0.3
+    assert 0.02 < levels.planted_spread < 0.3
     assert {verdict.exercise for verdict in verdicts} == set(exercises) - planted
 
 

@@ -14,7 +14,7 @@ Row = tuple[int, int, float]  # exercise, visit, loss
 
 
 def history(**values) -> LossHistory:
-    return LossHistory(DynamicsConfig(**{"visits": 3, "cohort_steps": 4, **values}))
+    return LossHistory(DynamicsConfig(**{"measure": "loss", "visits": 3, "cohort_steps": 4, **values}))
 
 
 def train(into: LossHistory, step: int, *rows: Row) -> None:
