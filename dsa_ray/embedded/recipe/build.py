@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -21,6 +22,7 @@ from dsa_ray.embedded.recipe.corpus import (
     JSON_PIECES,
     Example,
     constant_texts,
+    replay_examples,
     revision_examples,
     student_examples,
     teacher_examples,
@@ -39,7 +41,7 @@ TEACHER_PROMPTS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """A second round of training: it starts from the first one's weights as they are stored, in bfloat16."""
+    """A further round of training: it starts from the weights of the one before as they are stored, in bfloat16."""
 
     examples: Callable[[Random], Iterator[Example]]
     schedule: Schedule
@@ -57,11 +59,11 @@ class Recipe:
     vocabulary: int
     """Tokens besides the constant texts."""
     seed: int = 1
-    revision: Revision | None = None
+    revisions: tuple[Revision, ...] = ()
 
     @property
     def total_steps(self) -> int:
-        return self.schedule.steps + (self.revision.schedule.steps if self.revision else 0)
+        return sum(round.schedule.steps for round in (self, *self.revisions))
 
 
 TEACHER = Recipe(
@@ -70,9 +72,15 @@ TEACHER = Recipe(
     shape=Shape(hidden=160, layers=5, heads=5, inner=448),
     schedule=Schedule(steps=7000, tokens_per_step=1024),
     vocabulary=1280,
-    revision=Revision(
-        examples=revision_examples,
-        schedule=Schedule(steps=3000, tokens_per_step=1024, learning_rate=1.5e-3, matrix_rate=0.01),
+    revisions=(
+        Revision(
+            examples=revision_examples,
+            schedule=Schedule(steps=3000, tokens_per_step=1024, learning_rate=1.5e-3, matrix_rate=0.01),
+        ),
+        Revision(
+            examples=replay_examples,
+            schedule=Schedule(steps=3000, tokens_per_step=1024, learning_rate=1.5e-3, matrix_rate=0.01),
+        ),
     ),
 )
 STUDENT = Recipe(
@@ -90,9 +98,9 @@ def fingerprint(recipe: Recipe) -> str:
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=8)
     for example in islice(recipe.examples(Random(0)), FINGERPRINT_EXAMPLES):
         digest.update(json.dumps([example.prompt, example.answer]).encode())
-    if recipe.revision:
-        digest.update(json.dumps(asdict(recipe.revision.schedule)).encode())
-        for example in islice(recipe.revision.examples(Random(0)), FINGERPRINT_EXAMPLES):
+    for revision in recipe.revisions:
+        digest.update(json.dumps(asdict(revision.schedule)).encode())
+        for example in islice(revision.examples(Random(0)), FINGERPRINT_EXAMPLES):
             digest.update(json.dumps([example.prompt, example.answer]).encode())
     return digest.hexdigest()
 
@@ -108,25 +116,30 @@ def build(
     model = new_model(recipe.shape, tokenizer, recipe.seed).to(device)
     _train(model, tokenizer, recipe, recipe.seed, report)
     _store(model, folder)
-    if recipe.revision:
-        model = revise(recipe, tokenizer, folder, report, device)
+    done = recipe.schedule.steps
+    for revision in recipe.revisions:
+        model = revise(revision, tokenizer, folder, recipe.seed, partial(_later, report, done), device)
+        done += revision.schedule.steps
     return model.to("cpu"), tokenizer, time.monotonic() - started
 
 
 def revise(
-    recipe: Recipe,
+    revision: Revision,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
+    seed: int,
     report: Callable[[int, float], None],
     device: str = "cpu",
 ) -> LlamaForCausalLM:
-    """The recipe's second round on the model that lies in `folder`, written there again."""
-    assert recipe.revision
+    """A further round on the model that lies in `folder`, written there again."""
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
-    before = recipe.schedule.steps
-    _train(model, tokenizer, recipe.revision, recipe.seed, lambda step, loss: report(before + step, loss))
+    _train(model, tokenizer, revision, seed, report)
     _store(model, folder)
     return model
+
+
+def _later(report: Callable[[int, float], None], done: int, step: int, loss: float) -> None:
+    report(done + step, loss)
 
 
 def _train(
@@ -182,8 +195,8 @@ def report_of(recipe: Recipe, model: LlamaForCausalLM, tokenizer: PreTrainedToke
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
     """The same recipe with fewer steps in each round, to try out a change."""
-    revision = recipe.revision and replace(recipe.revision, schedule=replace(recipe.revision.schedule, steps=steps))
-    return replace(recipe, schedule=replace(recipe.schedule, steps=steps), revision=revision)
+    revisions = tuple(replace(one, schedule=replace(one.schedule, steps=steps)) for one in recipe.revisions)
+    return replace(recipe, schedule=replace(recipe.schedule, steps=steps), revisions=revisions)
 
 
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:

@@ -11,7 +11,7 @@ from typing import Any
 from dsa_ray.embedded import compose, syllabus
 from dsa_ray.embedded.engine import wrong
 from dsa_ray.embedded.families import Problem
-from dsa_ray.embedded.recipe.drill import drill
+from dsa_ray.embedded.recipe.drill import drill, sums
 from dsa_ray.embedded.recipe.reading import reading
 from dsa_ray.embedded.syllabus import SyllabusSkill
 from dsa_ray.embedded.writers import exercise, write_text
@@ -34,6 +34,9 @@ ELEMENTARY_WEIGHT = 0.4
 REVISION_ELEMENTARY_WEIGHT = 1.5
 """The same in its revision: a run asks for elementary exercises as replay, and a student forgets by their errors."""
 REVISION_LESSON_SHARE = 0.25
+SUMS_SHARE, REPLAY_SHARE = 0.08, 0.35
+"""Of the teacher's last examples: lines of sums, and elementary exercises as a run asks for them, to be replayed."""
+REPLAY_DIFFICULTIES = {1: 0.35, 2: 0.65}
 TARGET_SHARE = 0.04
 DRILL_SHARE = 0.1
 LESSON_SHARE = 0.75
@@ -122,6 +125,36 @@ def revision_examples(rng: Random) -> Iterator[Example]:
             yield _lesson(rng, REVISION_ELEMENTARY_WEIGHT)
         else:
             yield next(prompted)
+
+
+def replay_examples(rng: Random) -> Iterator[Example]:
+    """Endless examples for the very end: replay as a run asks for it, among all that a teacher is asked.
+
+    The mathematics check refuses what a teacher gets wrong, and what it gets wrong are the carries: without this the
+    student meets few of them in its replay, and forgets how they go.
+    """
+    prompted = prompted_examples(rng, elementary=1.0)
+    while True:
+        draw = rng.random()
+        if draw < SUMS_SHARE:
+            yield Example([], sums(rng), "sums")
+        elif draw < SUMS_SHARE + REPLAY_SHARE:
+            yield _replay(rng)
+        else:
+            yield next(prompted)
+
+
+def _replay(rng: Random) -> Example:
+    skills = rng.sample(syllabus.load().elementary, _pick(rng, {1: 0.6, 2: 0.4}))
+    request = ExerciseRequest(
+        id=0,
+        kind=Kind.EXERCISE,
+        skills=tuple(skill.id for skill in skills),
+        difficulty=_pick(rng, REPLAY_DIFFICULTIES),
+        seed=rng.getrandbits(48),
+    )
+    assignment = Assignment(request=request, skills=tuple(_brief(rng, skill) for skill in skills))
+    return Example(render(assignment, ()).messages, write_text(assignment, ()), "replay")
 
 
 def _lesson(rng: Random, elementary: float) -> Example:

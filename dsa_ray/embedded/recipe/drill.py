@@ -14,6 +14,19 @@ def drill(rng: Random) -> str:
     return steps.join(*(_fact(rng) for _ in range(FACTS)))
 
 
+def sums(rng: Random) -> str:
+    """Sums and differences with carries, in one step as solutions have them: "15+18=33, 48-21=27, 180+48=228"."""
+    return steps.join(*(_sum(rng) for _ in range(FACTS)))
+
+
+def _sum(rng: Random) -> str:
+    a, b = rng.randint(1, 99), rng.randint(10, 81)
+    kind = rng.randrange(4)
+    if kind == 0:
+        return steps.add(10 * a, b)
+    return steps.add(a, b) if kind < 3 else steps.subtract(a + b, b)
+
+
 def _fact(rng: Random) -> str:
     kind = rng.randrange(10)
     if kind < 2:

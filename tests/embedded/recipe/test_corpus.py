@@ -7,6 +7,7 @@ from dsa_ray.embedded.recipe.corpus import (
     KIND_SHARES,
     constant_texts,
     prompted_examples,
+    replay_examples,
     student_examples,
     teacher_examples,
 )
@@ -51,3 +52,15 @@ def test_the_teacher_first_learns_to_solve_and_then_to_write():
     kinds = [example.kind for example in examples]
     assert kinds.count("lesson") > 150
     assert len(set(kinds)) > 4
+
+
+def test_replay_is_exact_elementary_and_read_beside_everything_else():
+    elementary = {skill.id for skill in syllabus.load().elementary}
+    examples = list(islice(replay_examples(Random(0)), 400))
+    replay = [json.loads(example.answer) for example in examples if example.kind == "replay"]
+    assert 110 < len(replay) < 170
+    for item in replay:
+        parts = list(compose.understood(item["question"]))
+        assert {part.skill for part in parts} <= elementary
+        assert compose.solve(item["question"]) == item["answer"]
+    assert {example.kind for example in examples} > {"sums", *KIND_SHARES}
