@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.metrics import StepMetrics
 from dsa_ray.curriculum.supply import Supply
-from dsa_ray.records import Scope, SkillGraph
+from dsa_ray.records import RowPlan, Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
 from dsa_ray.skills.start import Start, read_start
 from dsa_ray.storage.edits import new_edits
@@ -61,6 +62,7 @@ class CuratorHost:
         self._wind_down = False
         self._wanted: int | None = None
         self._snapshot: dict[str, Any] | None = None
+        self._readers: Counter[int] = Counter()
         self.failure: str | None = None
         self.checkpoints: list[dict[str, Any]] = []
         """What `saved` was told."""
@@ -105,6 +107,15 @@ class CuratorHost:
         for name, row in found:
             self.curator.edit(name, row)
         self._write_graph()
+
+    def open_rows(self, rank: int) -> tuple[int, int]:
+        """A reader of a rank's rows begins: the attempt that it reads for, and its number. Earlier readers are over."""
+        self._readers[rank] += 1
+        return self.curator.ledger.attempt, self._readers[rank]
+
+    def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+        """See `Curator.lease_rows`; None also for a reader that another one has followed."""
+        return self.curator.lease_rows(rank, attempt, n) if reader == self._readers[rank] else None
 
     def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
         """A rank's report of a step: `rank attempt step leases` and what `StepMetrics` reads."""

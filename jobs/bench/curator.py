@@ -89,6 +89,7 @@ def _ring(seconds: float) -> dict[str, Any]:
             time.sleep(seconds)
             last, passed = _counts(curator, trainer), time.monotonic() - began
             queue = max(queue, _queue_rate())
+            trainer.stop()
     found = {name: (last[name] - first[name]) / passed for name in first}
     print("  ring  " + "  ".join(f"{name} {value:,.0f}/s" for name, value in found.items()) + f"  queue {queue:,.0f}/s")
     return {f"{name}_per_s": value for name, value in found.items()} | {"queue_per_s": queue}

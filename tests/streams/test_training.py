@@ -1,0 +1,81 @@
+"""The training stream with a scripted curator: rows flow in order through openings that follow one another."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from dsa_ray.records import ExerciseRequest, Kind, PackedItem, RowPlan, Textbook, TextRef, Written
+from dsa_ray.storage.journal import SegmentWriter
+from dsa_ray.storage.texts import STREAM, written_row
+from dsa_ray.streams.training import configure_context, rows_of, training_stream
+from dsa_ray.training.collate import from_batch
+from tests.engines.scripted import config
+
+pytestmark = pytest.mark.ring
+ROWS = 400
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Curator:
+    """Leases `ROWS` numbered rows to the newest reader."""
+
+    def __init__(self) -> None:
+        self._readers = self._given = 0
+
+    async def open_rows(self, rank: int) -> tuple[int, int]:
+        self._readers += 1
+        return 1, self._readers
+
+    async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+        if reader != self._readers or self._given == ROWS:
+            return None
+        first, self._given = self._given, min(ROWS, self._given + n)
+        return [plan(number) for number in range(first, self._given)]
+
+    async def readers(self) -> int:
+        return self._readers
+
+
+def plan(number: int) -> RowPlan:
+    ref = TextRef(segment=0, row=0)
+    item = PackedItem(exercise=1, prompt=ref, answer=ref, tokens=8, loss_tokens=7, visit=1)
+    return RowPlan(
+        lease=number, rank=0, attempt=1, step=number, phase="textbooks", progress=0.5, denominator=7.0, items=(item,)
+    )
+
+
+def journal(folder: Path) -> str:
+    """One text of eight tokens."""
+    text = Written(
+        request=ExerciseRequest(id=1, kind=Kind.TEXTBOOK, skills=("limits",), difficulty=1),
+        item=Textbook(skill="limits", text="A page."),
+        generator="scripted",
+        generator_version="1",
+        prompt_version="1",
+        content_hash=1,
+        input_ids=tuple(range(8)),
+    )
+    SegmentWriter(str(folder), STREAM).write([written_row(text)])
+    return str(folder)
+
+
+def test_a_stream_that_is_opened_anew_misses_no_row_and_gives_none_twice(tmp_path: Path) -> None:
+    configure_context()
+    curator = ray.remote(Curator).options(name=uuid.uuid4().hex, num_cpus=0).remote()
+    stream = training_stream(curator, 0, journal(tmp_path), config(generate={"max_question_tokens": 16}, train={"row_tokens": 16}), 0.05)
+    leases = []
+    for batch in rows_of(stream.iterator(), reopen_rows=40):
+        leases.append(int(from_batch(batch)["lease"][0]))
+        time.sleep(0.03)  # a trainer: else the rows are over before the next reader is up
+    assert leases == list(range(ROWS))
+    assert ray.get(curator.readers.remote()) >= 3
