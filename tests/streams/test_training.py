@@ -72,7 +72,9 @@ def journal(folder: Path) -> str:
 def test_a_stream_that_is_opened_anew_misses_no_row_and_gives_none_twice(tmp_path: Path) -> None:
     configure_context()
     curator = ray.remote(Curator).options(name=uuid.uuid4().hex, num_cpus=0).remote()
-    stream = training_stream(curator, 0, journal(tmp_path), config(generate={"max_question_tokens": 16}, train={"row_tokens": 16}), 0.05)
+    stream = training_stream(
+        curator, 0, journal(tmp_path), config(generate={"max_question_tokens": 16}, train={"row_tokens": 16}), 0.05
+    )
     leases = []
     for batch in rows_of(stream.iterator(), reopen_rows=40):
         leases.append(int(from_batch(batch)["lease"][0]))
