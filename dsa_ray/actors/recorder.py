@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dsa_ray.storage.texts import numbers, written_from_row
+from dsa_ray.storage.texts import numbers
 from dsa_ray.streams.batches import Examined, Outcome
 
 
@@ -81,7 +81,7 @@ class Recorder:
         if rows:
             segment = self._journal.write(rows)
             self.hashes.extend(row["content_hash"] for row in rows)
-            self._accept(segment, [numbers(written_from_row(row), place) for place, row in enumerate(rows)])
+            self._accept(segment, [numbers(row, place) for place, row in enumerate(rows)])
         if rejections:
             self._reject(rejections)
         self._counts["written"] += len(rows)

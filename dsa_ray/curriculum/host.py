@@ -24,7 +24,7 @@ from dsa_ray.storage.edits import new_edits
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.state import unpack_state
-from dsa_ray.storage.texts import STREAM, numbers, written_from_row
+from dsa_ray.storage.texts import STREAM, numbers
 
 EVENTS = "events"
 GRAPH = "graph.json"
@@ -75,7 +75,7 @@ class CuratorHost:
         """Rebuild from the run's journal. Accepted items are never lost and never written again."""
         events = (row for _, rows in iter_segments(self._run.journal, EVENTS) for row in rows)
         written = (
-            (segment, numbers(written_from_row(row), index))
+            (segment, numbers(row, index))
             for segment, rows in iter_segments(self._run.journal, STREAM)
             for index, row in enumerate(rows)
         )
