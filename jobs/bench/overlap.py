@@ -4,7 +4,7 @@
 
 Paced teacher and trainer take real time and no CPU (see _paced.py); all between them is the real ring. Alternation
 writes a quarter of the exercises, then takes a quarter of the steps, four times; its halves, added up, give the limit
-(Tg + Tt) / max(Tg, Tt). Then, in one run, the teacher answers nothing for a minute, and later its process is killed.
+(Tg + Tt) / max(Tg, Tt). Outages: in one run the teacher answers nothing for a minute, in another its process is killed.
 With real engines (see _gated.py) the built-in teacher, served by vLLM, and DeepSpeed ranks share the cores.
 Arms are interleaved; figures are medians over the pairs. `--quick` makes one pair, takes half the times and leaves
 the real engines out.
@@ -44,7 +44,7 @@ WARM_UP = 20
 OUTAGE_S = 60.0
 BARS = {
     "overlap": ["share_of_the_limit"],
-    "outage": ["steps_in_pause_to_before", "steps_after_kill_to_before", "idle_ratio"],
+    "outage": ["steps_paused_to_before", "idle_ratio_paused", "steps_killed_to_before", "idle_ratio_killed"],
     "real": ["real_speed_up"],
 }
 
@@ -67,10 +67,10 @@ def main() -> int:
         figures["overlap"] = _pairs(pairs, lambda alternating: _play(share * parsed.seconds, alternating))
         bars["share_of_the_limit"] = at_least(figures["overlap"]["share_of_the_limit"], 0.95)
     if "outage" in chosen:
-        figures["outage"] = outage = _outages(share * OUTAGE_S)
-        bars["steps_in_pause_to_before"] = at_least(outage["paused"] / outage["before"], 0.97)
-        bars["steps_after_kill_to_before"] = at_least(outage["killed"] / outage["before"], 0.97)
-        bars["idle_ratio"] = at_most(outage["idle_ratio"], 0.01)
+        figures |= {name: _outage(share * OUTAGE_S, kill=name == "killed") for name in ("paused", "killed")}
+        for name in ("paused", "killed"):
+            bars[f"steps_{name}_to_before"] = at_least(figures[name]["during"] / figures[name]["before"], 0.97)
+            bars[f"idle_ratio_{name}"] = at_most(figures[name]["idle_ratio"], 0.01)
     if "real" in chosen:
         figures["real"] = _pairs(pairs, _gated.play)
         bars["real_speed_up"] = at_least(figures["real"]["speed_up"], 1.0)
@@ -117,35 +117,42 @@ def _play(seconds: float, alternating: bool) -> Figures:
     return {"total_s": total, "steps": steps, "exercises": exercises, "idle_ratio": waited, **halves}
 
 
-def _outages(seconds: float) -> Figures:
-    """Steps a second before, while the teacher is paused, and after its process was killed; and the share of waiting.
+def _outage(seconds: float, kill: bool) -> Figures:
+    """Steps a second before an outage of the teacher and during it, and the share of waiting over the whole run.
 
-    What follows the kill lasts until the replica that Ray starts anew has written, at least half as long as the pause.
+    It is paused for so long; or its process is killed, and the outage lasts until the replica that Ray starts anew
+    has written, and at least half as long.
     """
     with _run({"exercises_per_skill": 64}, {"steps": 10**6}) as (curator, trainer, pause, folder):
         pause.off()
         trainer.allowed.release(10**6)
         warm = _reached(trainer, WARM_UP)
         began = _reached(trainer, WARM_UP + int(seconds / STEP_S))
-        pause.on()
-        time.sleep(seconds)
-        pause.off()
+        if kill:
+            written = _written(curator)
+            os.kill(_teachers(folder)[-1], signal.SIGKILL)
+            while _written(curator) <= written + 2 * AT_ONCE or time.monotonic() < began + seconds / 2:
+                time.sleep(0.1)
+        else:
+            pause.on()
+            time.sleep(seconds)
+            pause.off()
         ended = time.monotonic()
         time.sleep(seconds / 4)
-        written, killed = _written(curator), time.monotonic()
-        os.kill([each.pid for each in processes(Folder(folder.path)) if each.name == "teacher-0"][-1], signal.SIGKILL)
-        while _written(curator) <= written + 2 * AT_ONCE or time.monotonic() < killed + seconds / 2:
-            time.sleep(0.1)
-        back = time.monotonic()
         trainer.stop()
-        again = len([each for each in processes(Folder(folder.path)) if each.name == "teacher-0"])
-    rate = {"before": _rate(trainer, warm, began), "paused": _rate(trainer, began, ended)}
-    rate["killed"] = _rate(trainer, killed, back)
+        started = len(_teachers(folder))
+    rate = {"before": _rate(trainer, warm, began), "during": _rate(trainer, began, ended)}
     idle = _paced.idle_ratio(trainer.steps[WARM_UP:])
-    found = {**rate, "seconds": seconds, "seconds_after_kill": back - killed, "replicas_started": again}
-    found |= {"steps": len(trainer.steps), "idle_ratio": idle}
-    print("  outages  " + "  ".join(f"{key} {value:.3f}" for key, value in found.items()), flush=True)
+    found = {**rate, "seconds": ended - began, "replicas_started": started, "steps": len(trainer.steps)}
+    found["idle_ratio"] = idle
+    told = "  ".join(f"{key} {value:.3f}" for key, value in found.items())
+    print(f"  {'killed' if kill else 'paused'}  {told}", flush=True)
     return found
+
+
+def _teachers(folder: Any) -> list[int]:
+    """Process ids of the teacher's replica, its restarts after it."""
+    return [process.pid for process in processes(Folder(folder.path)) if process.name == "teacher-0"]
 
 
 @contextmanager
