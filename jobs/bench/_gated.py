@@ -100,7 +100,10 @@ class _Play:
             self._until(True, 1.0, lambda: self._trained(1.0))
         total = time.monotonic() - began
         found = {"total_s": total, "steps": self._status["step"], "exercises": self._status["written"], **halves}
-        return found | {"rejected": self._status["rejected"], "idle_ratio": self._status["train"]["idle_ratio"]}
+        return found | {
+            "rejected": self._status["rejected"],
+            "idle_ratio": self._status.get("train", {}).get("idle_ratio", 0.0),
+        }
 
     def _until(self, writes: bool, share: float, reached: Any) -> float:
         """Let that much through until it is reached; seconds."""
@@ -111,9 +114,9 @@ class _Play:
         return time.monotonic() - began
 
     def _written(self, share: float) -> bool:
-        """So much is written, or nothing more is ordered by now; and nothing is under way."""
+        """So much is written and all textbooks are, or nothing more is ordered by now; and nothing is under way."""
         status = self._look()
-        done = status["written"] >= share * EXERCISES
+        done = status["written"] >= share * EXERCISES and status["phase"] not in ("graph", "writing")
         if done and status["outstanding"]:
             ray.get(self._curator.allow.remote(False, 0.0))
         return not status["outstanding"] and (done or not status["queue_depth"])
