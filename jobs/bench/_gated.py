@@ -88,7 +88,7 @@ class _Play:
         self._status: dict[str, Any] = {}
 
     def run(self, alternating: bool) -> dict[str, Any]:
-        while self._ring.starting or not (self._look()["skills"] and self._status["attempt"]):
+        while not (self._look()["skills"] and self._status["attempt"]) or self._ring.starting:
             time.sleep(0.1)
         began = time.monotonic()
         halves = {"generate_s": 0.0, "train_s": 0.0}
