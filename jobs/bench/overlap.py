@@ -122,8 +122,8 @@ def _outage(seconds: float, kill: bool) -> Figures:
 
     The reserve that training lives on meanwhile, visits between E and 2E of all that is written, grows with the run:
     after a time t it lasts for about 0.8 t. So the outage comes in the middle, after one and a half times its length.
-    The teacher is paused for so long; or its process is killed, and the outage lasts until the replica that Ray starts anew
-    has written, and at least half as long.
+    The teacher is paused for so long; or its process is killed, and the outage lasts until the replica that Ray starts
+    anew has written, and at least half as long.
     """
     with _run({"exercises_per_skill": 64}, {"steps": 10**6}) as (curator, trainer, pause, folder):
         pause.off()
