@@ -119,7 +119,8 @@ def _open(dataset: Any) -> Future[Iterator[dict[str, Any]]]:
 
     def begin() -> None:
         try:
-            rows = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=2))
+            # With batches prefetched Ray Data holds back as many until more come, which may need them to be trained.
+            rows = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0))
             first = list(islice(rows, 1))
             opened.set_result(chain(first, rows))
         except BaseException as error:

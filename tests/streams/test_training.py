@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import ray.data
 
 from dsa_ray.records import ExerciseRequest, Kind, PackedItem, RowPlan, Textbook, TextRef, Written
 from dsa_ray.storage.journal import SegmentWriter
@@ -27,10 +28,11 @@ def cluster() -> Iterator[None]:
 
 
 class Curator:
-    """Leases `ROWS` numbered rows to the newest reader."""
+    """Leases `ROWS` numbered rows to the newest reader; at first so many, the others once these are trained."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = ROWS) -> None:
         self._readers = self._given = 0
+        self._limit = first
 
     async def open_rows(self, rank: int) -> tuple[int, int]:
         self._readers += 1
@@ -39,8 +41,12 @@ class Curator:
     async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
         if reader != self._readers or self._given == ROWS:
             return None
-        first, self._given = self._given, min(ROWS, self._given + n)
+        first, self._given = self._given, min(self._limit, self._given + n)
         return [plan(number) for number in range(first, self._given)]
+
+    async def trained(self, lease: int) -> None:
+        if lease == self._limit - 1:
+            self._limit = ROWS
 
     async def readers(self) -> int:
         return self._readers
@@ -69,15 +75,28 @@ def journal(folder: Path) -> str:
     return str(folder)
 
 
-def test_a_stream_that_is_opened_anew_misses_no_row_and_gives_none_twice(tmp_path: Path) -> None:
+def opened(folder: Path, first: int = ROWS) -> tuple[ray.actor.ActorHandle, ray.data.DataIterator]:
     configure_context()
-    curator = ray.remote(Curator).options(name=uuid.uuid4().hex, num_cpus=0).remote()
-    stream = training_stream(
-        curator, 0, journal(tmp_path), config(generate={"max_question_tokens": 16}, train={"row_tokens": 16}), 0.05
-    )
+    curator = ray.remote(Curator).options(name=uuid.uuid4().hex, num_cpus=0).remote(first)
+    settings = config(generate={"max_question_tokens": 16}, train={"row_tokens": 16})
+    return curator, training_stream(curator, 0, journal(folder), settings, 0.05).iterator()
+
+
+def test_a_stream_that_is_opened_anew_misses_no_row_and_gives_none_twice(tmp_path: Path) -> None:
+    curator, shard = opened(tmp_path)
     leases = []
-    for batch in rows_of(stream.iterator(), reopen_rows=40):
+    for batch in rows_of(shard, reopen_rows=40):
         leases.append(int(from_batch(batch)["lease"][0]))
         time.sleep(0.03)  # a trainer: else the rows are over before the next reader is up
     assert leases == list(range(ROWS))
     assert ray.get(curator.readers.remote()) >= 3
+
+
+@pytest.mark.timeout(90)
+def test_no_row_is_held_back_until_others_come(tmp_path: Path) -> None:
+    curator, shard = opened(tmp_path, first=7)
+    leases = []
+    for batch in rows_of(shard):
+        leases.append(int(from_batch(batch)["lease"][0]))
+        curator.trained.remote(leases[-1])
+    assert leases == list(range(ROWS))
