@@ -1,6 +1,5 @@
 """The training stream with a scripted curator: rows flow in order through openings that follow one another."""
 
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from dsa_ray.training.collate import from_batch
 from tests.engines.scripted import config
 
 pytestmark = pytest.mark.ring
-ROWS = 400
+ROWS = 399
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,11 +27,16 @@ def cluster() -> Iterator[None]:
 
 
 class Curator:
-    """Leases `ROWS` numbered rows to the newest reader; at first so many, the others once these are trained."""
+    """Leases `ROWS` numbered rows to the newest reader.
 
-    def __init__(self, first: int = ROWS) -> None:
+    Args:
+        first: at first so many, the others once these are trained.
+        per_reader: so many more for every reader that there has been.
+    """
+
+    def __init__(self, first: int = ROWS, per_reader: int = ROWS) -> None:
         self._readers = self._given = 0
-        self._limit = first
+        self._limit, self._per_reader = first, per_reader
 
     async def open_rows(self, rank: int) -> tuple[int, int]:
         self._readers += 1
@@ -41,7 +45,8 @@ class Curator:
     async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
         if reader != self._readers or self._given == ROWS:
             return None
-        first, self._given = self._given, min(self._limit, self._given + n)
+        most = min(self._limit, self._per_reader * self._readers)
+        first, self._given = self._given, min(most, self._given + n)
         return [plan(number) for number in range(first, self._given)]
 
     async def trained(self, lease: int) -> None:
@@ -75,24 +80,20 @@ def journal(folder: Path) -> str:
     return str(folder)
 
 
-def opened(folder: Path, first: int = ROWS) -> tuple[ray.actor.ActorHandle, ray.data.DataIterator]:
+def opened(folder: Path, **limits: int) -> tuple[ray.actor.ActorHandle, ray.data.DataIterator]:
     configure_context()
-    curator = ray.remote(Curator).options(name=uuid.uuid4().hex, num_cpus=0).remote(first)
+    curator = ray.remote(Curator).options(name=uuid.uuid4().hex, num_cpus=0).remote(**limits)
     settings = config(generate={"max_question_tokens": 16}, train={"row_tokens": 16})
     return curator, training_stream(curator, 0, journal(folder), settings, 0.05).iterator()
 
 
 def test_a_stream_that_is_opened_anew_misses_no_row_and_gives_none_twice(tmp_path: Path) -> None:
-    curator, shard = opened(tmp_path)
-    leases = []
-    for batch in rows_of(shard, reopen_rows=40):
-        leases.append(int(from_batch(batch)["lease"][0]))
-        time.sleep(0.03)  # a trainer: else the rows are over before the next reader is up
+    curator, shard = opened(tmp_path, per_reader=ROWS // 3)
+    leases = [int(from_batch(batch)["lease"][0]) for batch in rows_of(shard, reopen_rows=40)]
     assert leases == list(range(ROWS))
     assert ray.get(curator.readers.remote()) >= 3
 
 
-@pytest.mark.timeout(90)
 def test_no_row_is_held_back_until_others_come(tmp_path: Path) -> None:
     curator, shard = opened(tmp_path, first=7)
     leases = []
