@@ -106,8 +106,8 @@ class _Writer:
         results = [self._examiner.examine(completion) for completion in asyncio.run(self._complete(assignments))]
         written = [result for result in results if isinstance(result, Written)]
         if written:
-            segment = self._journal.write([written_row(item) for item in written])
-            self._host.accept(segment, [numbers(item, place) for place, item in enumerate(written)])
+            rows = [written_row(item) for item in written]
+            self._host.accept(self._journal.write(rows), [numbers(row, place) for place, row in enumerate(rows)])
         failed = [result for result in results if not isinstance(result, Written)]
         self._host.curator.reject([rejection_row(rejection) for rejection in failed])
         return bool(assignments)

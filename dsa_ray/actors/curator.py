@@ -63,11 +63,12 @@ class CuratorActor:
         """A trainer with so many ranks starts from a checkpoint's state; see `CuratorHost.begin_attempt`."""
         return self._host.begin_attempt(state, ranks)
 
-    async def current_attempt(self) -> int:
-        return self._host.curator.ledger.attempt
+    async def open_rows(self, rank: int) -> tuple[int, int]:
+        """A reader begins; see `CuratorHost.open_rows`."""
+        return self._host.open_rows(rank)
 
-    async def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
-        return self._host.guard(self._host.curator.lease_rows, rank, attempt, n)
+    async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+        return self._host.guard(self._host.lease_rows, rank, attempt, n, reader)
 
     async def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
         return bool(self._host.guard(self._host.observe, report, ids, losses))

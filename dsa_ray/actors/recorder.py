@@ -10,10 +10,11 @@ import json
 import queue
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from dsa_ray.storage.texts import numbers, written_from_row
+from dsa_ray.storage.texts import numbers
 from dsa_ray.streams.batches import Examined, Outcome
 
 
@@ -45,8 +46,8 @@ class Recorder:
         """
         self._journal, self._accept, self._reject, self._confirm = journal, accept, reject, confirm
         self._size, self._wait_s = size, wait_s
-        self._done: set[int] = set()
-        self.hashes: set[int] = set()
+        self._done = _Ids()
+        self.hashes = array("q")
         """Content hashes of everything written: what the next opening of the stream knows as duplicates."""
         self._counts = {"written": 0, "rejected": 0, "repeated": 0, "segments": 0}
 
@@ -54,7 +55,7 @@ class Recorder:
         """Rows of the journal that an earlier process wrote."""
         for row in rows:
             self._done.add(row["id"])
-            self.hashes.add(row["content_hash"])
+            self.hashes.append(row["content_hash"])
 
     def run(self, batches: Iterable[Examined]) -> None:
         """Commit everything that the source gives; returns at its end, raises what it raises."""
@@ -79,13 +80,28 @@ class Recorder:
                 rejections.append(row)
         if rows:
             segment = self._journal.write(rows)
-            self.hashes.update(row["content_hash"] for row in rows)
-            self._accept(segment, [numbers(written_from_row(row), place) for place, row in enumerate(rows)])
+            self.hashes.extend(row["content_hash"] for row in rows)
+            self._accept(segment, [numbers(row, place) for place, row in enumerate(rows)])
         if rejections:
             self._reject(rejections)
         self._counts["written"] += len(rows)
         self._counts["rejected"] += len(rejections)
         self._counts["segments"] += bool(rows)
+
+
+class _Ids:
+    """A set of ids, which are minted one after another: a byte each."""
+
+    def __init__(self) -> None:
+        self._there = bytearray()
+
+    def __contains__(self, id: int) -> bool:
+        return id < len(self._there) and bool(self._there[id])
+
+    def add(self, id: int) -> None:
+        if id >= len(self._there):
+            self._there.extend(bytes(id + 1 - len(self._there)))
+        self._there[id] = 1
 
 
 class _End:

@@ -51,7 +51,7 @@ class RecorderActor:
         journal: str,
         curator: str,
         replicas: Sequence[str],
-        examiner: Callable[[frozenset[int]], Examines],
+        examiner: Callable[[Sequence[int]], Examines],
         plan: StreamPlan,
         stall_s: float,
     ) -> None:
@@ -89,7 +89,7 @@ class RecorderActor:
                 logger.warning("the generation stream is opened anew: %s", _one_line(error))
 
     def _open(self) -> Iterator[Examined]:
-        examiner = functools.partial(self._examiner, frozenset(self._recorder.hashes))
+        examiner = functools.partial(self._examiner, self._recorder.hashes[:])
         # Replicas serve the newest reader alone: a clock that was set back must not make this one look older.
         self._opened = max(time.time_ns(), self._opened + 1)
         plan = dataclasses.replace(self._plan, opened=self._opened)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,14 +17,14 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.metrics import StepMetrics
 from dsa_ray.curriculum.supply import Supply
-from dsa_ray.records import Scope, SkillGraph
+from dsa_ray.records import RowPlan, Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
 from dsa_ray.skills.start import Start, read_start
 from dsa_ray.storage.edits import new_edits
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.state import unpack_state
-from dsa_ray.storage.texts import STREAM, numbers, written_from_row
+from dsa_ray.storage.texts import STREAM, numbers
 
 EVENTS = "events"
 GRAPH = "graph.json"
@@ -61,6 +62,7 @@ class CuratorHost:
         self._wind_down = False
         self._wanted: int | None = None
         self._snapshot: dict[str, Any] | None = None
+        self._readers: Counter[int] = Counter()
         self.failure: str | None = None
         self.checkpoints: list[dict[str, Any]] = []
         """What `saved` was told."""
@@ -73,7 +75,7 @@ class CuratorHost:
         """Rebuild from the run's journal. Accepted items are never lost and never written again."""
         events = (row for _, rows in iter_segments(self._run.journal, EVENTS) for row in rows)
         written = (
-            (segment, numbers(written_from_row(row), index))
+            (segment, numbers(row, index))
             for segment, rows in iter_segments(self._run.journal, STREAM)
             for index, row in enumerate(rows)
         )
@@ -105,6 +107,15 @@ class CuratorHost:
         for name, row in found:
             self.curator.edit(name, row)
         self._write_graph()
+
+    def open_rows(self, rank: int) -> tuple[int, int]:
+        """A reader of a rank's rows begins: the attempt that it reads for, and its number. Earlier readers are over."""
+        self._readers[rank] += 1
+        return self.curator.ledger.attempt, self._readers[rank]
+
+    def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+        """See `Curator.lease_rows`; None also for a reader that another one has followed."""
+        return self.curator.lease_rows(rank, attempt, n) if reader == self._readers[rank] else None
 
     def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
         """A rank's report of a step: `rank attempt step leases` and what `StepMetrics` reads."""

@@ -19,6 +19,7 @@ from dsa_ray.generation.decontamination import EvaluationIndex, load_questions
 from dsa_ray.generation.mathematics import wrong_equation
 from dsa_ray.generation.near_duplicates import NearDuplicates
 from dsa_ray.generation.parse import ParseFailure, clean, parse
+from dsa_ray.generation.seen import SeenHashes
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import SpanIndex, content_hash, hash64
 from dsa_ray.records import (
@@ -96,7 +97,7 @@ class Examiner:
         self._held_out = SpanIndex(held_out)
         questions = [question for path in config.generate.decontaminate for question in load_questions(path)]
         self._evaluation = EvaluationIndex(questions, config.generate.checks.contamination_jaccard)
-        self._seen: dict[int, int] = dict.fromkeys(known_hashes, -1)
+        self._seen = SeenHashes(known_hashes)
         on = config.generate.checks
         near = on.near_duplicate, on.near_duplicate_in_skill
         self._near = NearDuplicates(*near, on.near_duplicate_items) if any(near) else None
@@ -154,7 +155,7 @@ class Examiner:
         """Remember an accepted item. An answer repeats its question: it is nobody's twin."""
         if request.kind is Kind.ANSWER:
             return
-        self._seen.setdefault(digest, request.id)
+        self._seen.add(digest, request.id)
         if self._near is not None:
             self._near.remember(request.id, text, request.skills)
 

@@ -46,8 +46,7 @@ class StudentTokenizer:
 
     def encode_exercise(self, question: str, solution: str, answer: str) -> tuple[tuple[int, ...], int]:
         """The ids of prompt and answer, end token included, and how many of them are the prompt's."""
-        prompt = self.prompt_ids(question)
-        reply = self._ids(self.without_special(student_answer(solution, answer)))
+        prompt, reply = self._ids(self._prompt(question), self.without_special(student_answer(solution, answer)))
         return (*prompt, *reply, self.tokenizer.eos_token_id), len(prompt)
 
     def encode_dialogue(self, messages: Sequence[Mapping[str, str]]) -> tuple[tuple[int, ...], int]:
@@ -59,8 +58,8 @@ class StudentTokenizer:
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
             raise ValueError("a dialogue ends with a message of the student")
         before = [{"role": m["role"], "content": self.without_special(m["content"])} for m in messages[:-1]]
-        prompt = self._ids(self.tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True))
-        reply = self._ids(self.without_special(messages[-1]["content"]))
+        start = self.tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True)
+        prompt, reply = self._ids(start, self.without_special(messages[-1]["content"]))
         return (*prompt, *reply, self.tokenizer.eos_token_id), len(prompt)
 
     def encode_textbook(self, text: str) -> tuple[int, ...]:
@@ -71,8 +70,7 @@ class StudentTokenizer:
 
     def prompt_ids(self, question: str) -> tuple[int, ...]:
         """The ids of a question as it is put to the student."""
-        messages = student_messages(self.without_special(question), templates=self._templates)
-        return self._ids(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return self._ids(self._prompt(question))[0]
 
     def without_special(self, text: str) -> str:
         """The text without any occurrence of a special token: a teacher's text must not end a turn or begin one."""
@@ -83,8 +81,14 @@ class StudentTokenizer:
                 text = text.replace(token, "")
         return text
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    def _prompt(self, question: str) -> str:
+        messages = student_messages(self.without_special(question), templates=self._templates)
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def _ids(self, *texts: str) -> list[tuple[int, ...]]:
+        """The ids of each text. Together, because a call costs more than a text."""
+        found = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return [tuple(ids) for ids in found]
 
 
 def with_chat_template(tokenizer: Any) -> Any:

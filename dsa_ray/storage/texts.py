@@ -82,36 +82,31 @@ def written_from_row(row: dict[str, Any]) -> Written:
     )
 
 
-def numbers(written: Written, row: int) -> dict[str, Any]:
+def numbers(row: Mapping[str, Any], place: int) -> dict[str, Any]:
     """What the curator is told of a written item: numbers and short names, never text.
 
     Args:
-        row: its place in its segment.
+        row: as `written_row` gives it, or as it is read from the journal.
+        place: its place in its segment.
     """
-    request = written.request
-    told: dict[str, Any] = {
-        "id": request.id,
-        "kind": request.kind.value,
-        "skills": list(request.skills),
-        "difficulty": request.difficulty,
-        "parents": list(request.parents),
-        "cause": None if request.cause is None else list(request.cause),
-        **_concepts(request),
-        "tokens": written.tokens,
-        "prompt_tokens": written.prompt_tokens,
-        "answer_hash": written.answer_hash,
-        "row": row,
-        "output_tokens": written.output_tokens,
-        "cut": ("too_long", CUT) in written.checks,
-        "input_tokens": written.input_tokens,
-        "seconds": written.seconds,
-    }
-    if isinstance(written.item, Prerequisites):
-        told["prerequisites"] = [list(pair) for pair in written.item.names]
-        told["generator"] = f"{written.generator}@{written.generator_version}"
-    if isinstance(written.item, Critique):
-        told["score"] = written.item.score
+    told: dict[str, Any] = {name: row[name] for name in _TOLD}
+    if "concepts" in row:
+        told["concepts"] = row["concepts"]
+    told["tokens"], told["row"] = len(row["input_ids"]), place
+    told["cut"] = any(name == "too_long" and result == CUT for name, result in row["checks"])
+    told["input_tokens"] = row.get("input_tokens", 0)
+    if "names" in row["item"]:
+        told["prerequisites"] = row["item"]["names"]
+        told["generator"] = f"{row['generator']}@{row['generator_version']}"
+    if "score" in row["item"]:
+        told["score"] = row["item"]["score"]
     return told
+
+
+_TOLD = (
+    *("id", "kind", "skills", "difficulty", "parents", "cause"),
+    *("prompt_tokens", "answer_hash", "output_tokens", "seconds"),
+)
 
 
 class TextStore:

@@ -3,17 +3,24 @@
     reader of rank r     consumes   row plans that the curator leases to rank r (at most `train.slots` are open)
                          produces   one block of one row, padded tensors
                          waits for  something that may be trained; gives up after `stall_s`
-                         ends when  the curator says that the run's steps are over
+                         ends when  the curator says that the run's steps are over, or that another reader follows
 
 No stage follows the reader: every stage behind a bounded source costs feedback lag or idling.
+
+An execution of Ray Data grows with every block, so a rank opens the stream anew from time to time. The next reader
+starts beside the present one, which is read until the curator, asked by the next, gives it no more: no row is missed,
+none comes twice, and the rank does not wait.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +36,8 @@ from dsa_ray.training.collate import pack, to_batch
 
 LEASE_ROWS = 4
 """Rows asked for at a time: one call to the curator per so many rows."""
+REOPEN_ROWS = 8192
+"""After so many rows the stream of a rank is opened anew: at some KB a block that is tens of MB."""
 POLL_S = 0.02
 REPLY_S = 60.0
 """The curator answers within this, or it is gone."""
@@ -88,19 +97,47 @@ def configure_context() -> None:
     context.execution_options.verbose_progress = False
 
 
-def rows_of(dataset: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a shard, one at a time, as dicts of arrays."""
-    return dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=2)
+def rows_of(dataset: Any, reopen_rows: int = REOPEN_ROWS) -> Iterator[dict[str, Any]]:
+    """The rows of a shard until the run's steps are over, one at a time, as dicts of arrays.
+
+    Args:
+        dataset: the shard of one rank, an iterator over its `training_stream`.
+        reopen_rows: the stream is opened anew after so many.
+    """
+    following: Future[Iterator[dict[str, Any]]] | None = _open(dataset)
+    while following is not None:
+        rows, following = following.result(), None
+        for number, row in enumerate(rows, 1):
+            if number == reopen_rows:
+                following = _open(dataset)
+            yield row
+
+
+def _open(dataset: Any) -> Future[Iterator[dict[str, Any]]]:
+    """Execute the stream once more, in a thread: its rows, once there is one."""
+    opened: Future[Iterator[dict[str, Any]]] = Future()
+
+    def begin() -> None:
+        try:
+            # With batches prefetched Ray Data holds back as many until more come, which may need them to be trained.
+            rows = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0))
+            first = list(islice(rows, 1))
+            opened.set_result(chain(first, rows))
+        except BaseException as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=begin, name="open-training-stream", daemon=True).start()
+    return opened
 
 
 def _read_rows(
     curator: ActorHandle, rank: int, journal: str, row_tokens: int, patience_s: tuple[float, float]
 ) -> Iterable[Block]:
-    attempt = ray.get(curator.current_attempt.remote(), timeout=REPLY_S)
+    attempt, reader = ray.get(curator.open_rows.remote(rank), timeout=REPLY_S)
     texts = TextStore(journal)
     idle_since, limit_s = time.monotonic(), patience_s[0]
     while True:
-        plans = ray.get(curator.lease_rows.remote(rank, attempt, LEASE_ROWS), timeout=REPLY_S)
+        plans = ray.get(curator.lease_rows.remote(rank, attempt, LEASE_ROWS, reader), timeout=REPLY_S)
         if plans is None:
             return
         for plan in plans:

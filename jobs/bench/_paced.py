@@ -90,7 +90,7 @@ class PacedEngine:
     """
 
     def __init__(self, step_s: float) -> None:
-        self._step_s = step_s
+        self.step_s = step_s
 
     def train_row(self, row: Mapping[str, np.ndarray], *, last: bool) -> RowResult:
         count = len(example_ids(row))
@@ -99,7 +99,7 @@ class PacedEngine:
         return RowResult(loss_of(example_ids(row), example_visits(row)), tokens)
 
     def step(self, lr: float) -> StepResult:
-        time.sleep(self._step_s)
+        time.sleep(self.step_s)
         return StepResult(grad_norm=1.0)
 
 
@@ -177,19 +177,27 @@ class Trainer(threading.Thread):
 
     def __init__(self, curator: Any, journal: str, made: Config, step_s: float) -> None:
         super().__init__(daemon=True)
-        self._curator, self._journal, self._config, self._step_s = curator, journal, made, step_s
+        self._curator, self._journal, self._config = curator, journal, made
         self.allowed = threading.Semaphore(0)
         self.steps: list[tuple[float, float, float]] = []
         """(time when it ended, seconds waited for rows, seconds of the step)."""
         self.examples = 0
         """Losses reported."""
         self.error: BaseException | None = None
+        self._engine = PacedEngine(step_s)
 
     def run(self) -> None:
         try:
             self._train()
         except BaseException as error:
             self.error = error
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """End before the run's steps are over, with the rows that are leased already; raises what ended it early."""
+        self._engine.step_s = 0.0
+        ray.get(self._curator.open_rows.remote(0))  # the trainer's own reader is given no more
+        self.allowed.release(10**6)
+        self.finish(timeout_s)
 
     def finish(self, timeout_s: float) -> None:
         """Wait for the end; raises what ended it early."""
@@ -215,7 +223,7 @@ class Trainer(threading.Thread):
                 ray.get(sent.pop())
             sent.append(self._curator.observe.remote(told, step.ids, step.losses))
 
-        run_rank(PacedEngine(self._step_s), rows, self._config.train.rows_per_step, report, self._config.train)
+        run_rank(self._engine, rows, self._config.train.rows_per_step, report, self._config.train)
         ray.get(sent)
 
     def _permitted(self, rows: Iterator[Any]) -> Iterator[Any]:

@@ -103,7 +103,7 @@ class RandomTextExaminer:
         return self._examiner.examine_item(replace(completion, finish_reason="stop"), item)
 
 
-def examiner(config: Config, student: str, known: frozenset[int]) -> RandomTextExaminer:
+def examiner(config: Config, student: str, known: Sequence[int]) -> RandomTextExaminer:
     return RandomTextExaminer(make_examiner(config, student, (), known))
 
 

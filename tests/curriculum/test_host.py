@@ -73,3 +73,14 @@ def test_the_first_failure_is_the_one_that_is_told(world: World) -> None:
     world.host.fail("the trainer is gone")
     assert world.host.status()["failure"] == "the disk is full"
     assert world.host.generation_over
+
+
+def test_a_reader_of_rows_is_over_when_another_one_follows_it(world: World) -> None:
+    step(world, world.host.begin_attempt(None))
+    world.write()
+    attempt, first = world.host.open_rows(0)
+    assert world.host.lease_rows(0, attempt, 1, first) is not None
+    _, second = world.host.open_rows(0)
+    assert world.host.open_rows(1)[1] == first  # ranks are apart
+    assert world.host.lease_rows(0, attempt, 1, first) is None
+    assert world.host.lease_rows(0, attempt, 1, second) is not None

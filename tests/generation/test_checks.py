@@ -12,7 +12,7 @@ from dsa_ray.generation.checks import REASONS, Examiner
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import content_hash
 from dsa_ray.records import Exercise, Kind, Prerequisites, Rejection, Textbook, Written
-from dsa_ray.storage.texts import numbers
+from dsa_ray.storage.texts import numbers, written_row
 
 from .conftest import make_completion, make_request
 
@@ -162,8 +162,8 @@ def test_a_long_exercise_is_cut_off_where_the_configuration_says_so_and_marked(t
     cut = accepted(examiner, text)
     assert cut.input_ids == whole.input_ids[:100]
     assert ("too_long", "cut") in cut.checks
-    assert numbers(cut, 0)["cut"]
-    assert not numbers(whole, 0)["cut"]
+    assert numbers(written_row(cut), 0)["cut"]
+    assert not numbers(written_row(whole), 0)["cut"]
     assert (
         reason(examiner, text_of(question=" ".join(f"w{number}" for number in range(120))), id=2) == "too_long"
     )  # no room for any of the answer

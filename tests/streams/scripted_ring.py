@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 from dsa_ray.records import Assignment, Completion, Exercise, Rejection, Written
 from tests.engines.scripted import assignment
@@ -80,12 +81,12 @@ class Examiner:
         )
 
 
-def examiner(known: frozenset[int]) -> Examiner:
+def examiner(known: Sequence[int]) -> Examiner:
     """What the recorder makes examiners with."""
     return Examiner()
 
 
-def broken_examiner(known: frozenset[int]) -> Examiner:
+def broken_examiner(known: Sequence[int]) -> Examiner:
     """One that raises: a broken contract, not a rejection."""
 
     class Broken(Examiner):

@@ -1,0 +1,23 @@
+import random
+
+import pytest
+
+from dsa_ray.generation import seen
+from dsa_ray.generation.seen import NOBODY, SeenHashes
+
+
+def test_hashes_are_found_as_a_dict_finds_them_before_and_after_they_are_merged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seen, "_MERGE", 50)
+    rng = random.Random(0)
+    known = [rng.randrange(-(2**63), 2**63) for _ in range(30)]
+    hashes, plain = SeenHashes([*known, known[0]]), dict.fromkeys(known, NOBODY)
+    for item in range(500):
+        digest = rng.choice(known) if rng.random() < 0.2 else rng.randrange(-(2**63), 2**63)
+        known.append(digest)
+        hashes.add(digest, item)
+        plain.setdefault(digest, item)
+    assert len(hashes) == len(plain)
+    assert {digest: hashes.get(digest) for digest in plain} == plain
+    assert hashes.get(17) is None
