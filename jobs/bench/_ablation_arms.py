@@ -40,16 +40,21 @@ NO_VERDICTS = (f"dynamics.burn_in_verdicts={NEVER}", "dynamics.planted_share=0",
 TEXTBOOKS_ALONE = (
     *NO_VERDICTS,
     "train.steps=1",
+    "train.textbook_learning_rate=1.0e-4",
     "train.learning_rate=1.0e-12",
     "generate.exercises_per_skill=1",
 )
-"""A run has a step on exercises: here it changes nothing."""
+"""Read so often, at the rate of the exercises they destroy what the student knew. A run has a step on exercises: here
+it changes nothing."""
 
 ARMS: Mapping[str, tuple[str, ...]] = {
     "textbooks": TEXTBOOKS_ALONE,
     "textbooks, reversed": (*TEXTBOOKS_ALONE, "train.textbook_order=reversed"),
     "textbooks, shuffled": (*TEXTBOOKS_ALONE, "train.textbook_order=shuffled"),
+    "exercises": (*NO_VERDICTS, "train.textbook_passes=0"),
     "static": NO_VERDICTS,
+    "static, reversed": (*NO_VERDICTS, "train.textbook_order=reversed"),
+    "static, shuffled": (*NO_VERDICTS, "train.textbook_order=shuffled"),
     "static, wide": (*NO_VERDICTS, "generate.opening_difficulty=3"),
     "dynamics": (),
     "random control": (),
@@ -64,7 +69,7 @@ class Setting:
     """What all arms of one seed have in common."""
 
     seed: int
-    steps: int = 400
+    steps: int = 520
     """Optimizer steps of two packed rows of 512 tokens, textbooks and exercises together."""
     error_rate: float = 0.15
     """Share of the teacher's exercises whose answer is wrong by a digit."""
@@ -83,13 +88,14 @@ def config_of(arm: str, setting: Setting, storage: str, book_rows: int) -> Confi
     common = [
         *("teacher.kind=python", "teacher.factory=dsa_ray.embedded.engine:exact_writer"),
         *("train.ranks=1", "train.rows_per_step=2", "train.precision=fp32", f"train.checkpoint_every={NEVER}"),
-        *("generate.max_exercises=100000", "generate.checks.mathematics=false", "train.textbook_learning_rate=1.0e-3"),
+        *("generate.max_exercises=100000", "generate.checks.mathematics=false", "generate.exercises_per_skill=10"),
         *(f"run.seed={setting.seed}", f"run.storage={storage}", "run.name=ablation"),
     ]
     if arm.startswith("textbooks"):
         common.append(f"train.textbook_passes={math.ceil((2 * setting.steps - 1) / book_rows)}")
     else:
-        common += ["train.textbook_passes=1", f"train.steps={setting.steps - math.ceil(book_rows / 2)}"]
+        left = setting.steps - (0 if arm == "exercises" else math.ceil(book_rows / 2))
+        common += ["train.textbook_passes=1", f"train.steps={left}"]
     return load(QUICKSTART, (*common, *setting.overrides, *ARMS.get(arm, ())))
 
 

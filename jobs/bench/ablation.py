@@ -7,7 +7,8 @@ settings, the graph below differential calculus.
 
     base              the untrained student
     textbooks         textbooks alone, in graph order; also reversed and shuffled
-    static            the textbooks once, then exercises: further rounds from the teacher, verdicts without consequences
+    exercises         exercises alone: further rounds from the teacher, verdicts without consequences
+    static            the textbooks once in graph order, then such exercises; also after reversed and shuffled textbooks
     static, wide      the same with exercises of difficulties 1 to 3 from the start (the others: 1 and 2)
     dynamics          static with verdicts: drop the erroneous, lighten and compose the easy, harder ones, variants
     random control    the drops, weights and children of the dynamics arm at the same steps, for exercises by lot
@@ -53,8 +54,11 @@ PAIRS = {
     "dynamics_over_epochs": ("dynamics", "epochs"),
     "static_over_textbooks": ("static", "textbooks"),
     "textbooks_over_base": ("textbooks", "base"),
-    "graph_order_over_reversed": ("textbooks", "textbooks, reversed"),
-    "graph_order_over_shuffled": ("textbooks", "textbooks, shuffled"),
+    "static_over_exercises": ("static", "exercises"),
+    "graph_order_over_reversed": ("static", "static, reversed"),
+    "graph_order_over_shuffled": ("static", "static, shuffled"),
+    "textbooks_alone_over_reversed": ("textbooks", "textbooks, reversed"),
+    "textbooks_alone_over_shuffled": ("textbooks", "textbooks, shuffled"),
 }
 MARKS = ("taught", "hard", "elementary")
 COUNTS = ("steps", "tokens", "exercises", "wrong", "dropped", "dropped_wrong")
@@ -73,7 +77,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one seed, four arms, fewer steps")
     given = parser.parse_args()
     if given.quick:
-        given.seeds, given.steps, given.arms = 1, 100, list(QUICK_ARMS)
+        given.seeds, given.steps, given.arms = 1, 160, list(QUICK_ARMS)
     torch.set_num_threads(1)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     shared = {"steps": given.steps, "error_rate": given.error_rate, "overrides": tuple(given.set)}

@@ -70,6 +70,7 @@ def test_every_arm_is_a_configuration_of_the_same_steps(bench, tmp_path: Path):
         config = bench.arms.config_of(arm, setting, str(tmp_path), book_rows=11)
         books = math.ceil(11 * config.train.textbook_passes / 2)
         most = math.ceil(11 / 2) if arm.startswith("textbooks") else 0
+        assert (books > 0) == (arm != "exercises")
         assert 0 <= books + config.train.steps - setting.steps <= most, arm
         assert (config.train.rows_in_step, config.train.row_tokens, config.run.seed) == (2, 512, 3)
         assert config.train.learning_rate == (1e-12 if arm.startswith("textbooks") else 1e-3)
@@ -77,11 +78,9 @@ def test_every_arm_is_a_configuration_of_the_same_steps(bench, tmp_path: Path):
 
 def test_arms_differ_in_what_they_are_named_after(bench, tmp_path: Path):
     found = {arm: bench.arms.config_of(arm, bench.arms.Setting(seed=0), str(tmp_path), 11) for arm in bench.arms.ARMS}
-    assert [found[f"textbooks{end}"].train.textbook_order for end in ("", ", reversed", ", shuffled")] == [
-        "graph",
-        "reversed",
-        "shuffled",
-    ]
+    for arm in ("textbooks", "static"):
+        orders = [found[f"{arm}{end}"].train.textbook_order for end in ("", ", reversed", ", shuffled")]
+        assert orders == ["graph", "reversed", "shuffled"]
     assert found["static"].dynamics.planted_min == found["static"].dynamics.planted_share == 0
     assert found["static, wide"].generate.opening_difficulty > found["static"].generate.opening_difficulty
     assert found["dynamics"] == found["random control"]
