@@ -11,6 +11,7 @@ from torch import nn
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.embedded.exam import exam
+from dsa_ray.evaluation.exam import Question
 from dsa_ray.generation.answers import final_answer
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.training.student import load_student
@@ -27,7 +28,14 @@ def accuracies(
     questions = [question for question in exam(per_skill) if question.skill in skills]
     with tempfile.TemporaryDirectory() as folder:  # loaded anew: packing has changed the model's attention
         engine.export_hf(folder, tokenizer.tokenizer)
-        model = load_student(folder, config)[0].eval()
+        return accuracies_of(folder, tokenizer, config, questions)
+
+
+def accuracies_of(
+    student: str, tokenizer: StudentTokenizer, config: TrainConfig, questions: Sequence[Question]
+) -> Mapping[str, float]:
+    """The same for a student in a folder and any questions."""
+    model = load_student(student, config)[0].eval()
     prompts = [tokenizer.prompt_ids(question.question) for question in questions]
     right: dict[str, list[bool]] = defaultdict(list)
     for question, text in zip(questions, _answers(model, tokenizer, prompts), strict=True):
