@@ -7,6 +7,7 @@ whole reports    old_attempt      the trainer has begun again since
 single losses    unknown_id       not in the rows of the report
                  repeated_visit   its exercise is named again in the same report
                  not_finite       NaN, infinite, or so large that sums of them would be
+                 negative         below 0, which no cross-entropy is
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from dsa_ray.curriculum.leases import LeaseLedger
 from dsa_ray.records import PackedItem, RowPlan
 
 MOST_NATS = 1e9
+ROUNDING = 1e-3
+"""Nats below 0 that rounding may account for; they count as they are."""
 KEPT_IDS = 100
 """So many ids are remembered of each reason, the first ones."""
 NAMED_IDS = 8
@@ -86,6 +89,7 @@ class Report:
         """
         items = {item.exercise: item for row in rows for item in row.items}
         finite = np.abs(self.losses) <= MOST_NATS  # false for NaN
+        negative = self.losses < -ROUNDING
         known = np.array([each in items for each in self.ids.tolist()], bool)
         book = np.array([each in late for each in self.ids.tolist()], bool)
         _, first = np.unique(self.ids, return_index=True)
@@ -95,10 +99,11 @@ class Report:
             ("unknown_id", ~known),
             ("repeated_visit", known & again & ~book),
             ("not_finite", known & (~again | book) & ~finite),
+            ("negative", known & (~again | book) & finite & negative),
         ):
             if bad.any():
                 self.refused[reason] = self.ids[bad]
-        kept = known & finite & (~again | book)
+        kept = known & finite & ~negative & (~again | book)
         self.ids, self.losses, self._book = self.ids[kept], self.losses[kept], book[kept]
         return [items[each] for each in self.ids[~self._book].tolist()]
 

@@ -93,6 +93,18 @@ def test_a_loss_that_is_no_number_never_enters_a_mean_and_its_exercise_is_not_of
     assert [(event["reason"], event["ids"]) for event in told] == [("not_finite", [ids[0]])]
 
 
+def test_a_loss_below_zero_is_refused_and_its_exercise_comes_again():
+    world, attempt, rows = training()
+    ids = [item.exercise for item in rows[0].items]
+    losses = np.ones(len(ids))
+    losses[:2] = -0.5, -1e-7
+    report(world, attempt, rows, losses=losses)
+    assert world.curator.history.losses_of(ids[0]) == []
+    assert len(world.curator.history.losses_of(ids[1])) == 1
+    assert world.curator.refused.counts == {"negative": 1}
+    assert not world.curator.sampler.dropped
+
+
 def test_steps_that_are_reported_out_of_order_close_in_order():
     world = World(small_config(train={"ranks": 1}))
     world.curator.start()
