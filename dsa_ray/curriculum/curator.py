@@ -535,11 +535,14 @@ class Curator:
         self._emit({"event": "frontier", **told})
 
     def _plant(self, question: int, number: int) -> None:
-        """Keep the wanted number of planted wrong answers, one at most per exercise; this is the `number`th."""
+        """Keep the wanted number of planted wrong answers, one at most per exercise; this is the `number`th.
+
+        None on what is replayed: trained on, they would unteach what the student knows.
+        """
         dynamics = self._config.dynamics
         share = int(dynamics.planted_share * number)
         due = min(max(dynamics.planted_min, share), number // PLANT_EVERY + share)
-        if len(self.table.planted) >= due:
+        if len(self.table.planted) >= due or self._is_replay(self.table.asked(question).skills):
             return
         answer = self.table.wrong_answer_for(question, self._rng, self._config.train.row_tokens)
         if answer is None:
