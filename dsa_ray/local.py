@@ -28,6 +28,7 @@ from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Scope, Verdict, Written
+from dsa_ray.skills.names import normalise
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, request_from_row, written_row
@@ -186,7 +187,8 @@ def replay(folder: RunFolder, student: str) -> Replay:
     model, _ = load_student(student, config.train)
     texts = TextStore(folder.journal)
     result = Replay(recorded=record.verdicts)
-    history, judge = LossHistory(config.dynamics), Judge(config.dynamics)
+    elementary = frozenset(map(normalise, config.graph.elementary))
+    history, judge = LossHistory(config.dynamics), Judge(config.dynamics, elementary.issuperset)
     history.mark_planted(record.planted)
     written = (request_from_row(row) for _, rows in iter_segments(folder.journal, STREAM) for row in rows)
     skills = {request.id: request.skills for request in written}

@@ -90,7 +90,7 @@ class Curator:
         self.planner = StepPlanner(config.train, self.table, self.sampler)
         self.ledger = LeaseLedger(config.train.ranks, config.train.rows_per_step, config.train.slots)
         self.history = LossHistory(config.dynamics)
-        self.judge = Judge(config.dynamics)
+        self.judge = Judge(config.dynamics, self._is_replay)
         self.policy = Policy(config.dynamics)
         self.frontier = Frontier(config.frontier, self.supply.elementary)
         self.children = Children()

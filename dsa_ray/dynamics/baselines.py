@@ -123,7 +123,8 @@ class Baselines:
 
     def skill_level(self, skills: Skills) -> float:
         """What is taken off the mean of an exercise of these skills now; 0 where nothing is known of them."""
-        return float(self._skill_levels()[self._skills.code(skills)])
+        code = self._skills.code(skills)
+        return float(self._skill_levels()[code])
 
     def levels(self) -> Levels:
         """The baselines as they stand."""

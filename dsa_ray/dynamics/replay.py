@@ -202,7 +202,8 @@ class _Replay:
         return len(self.outcome.restarts), row["exercise"], row["cycle"]
 
     def _reset(self) -> None:
-        self._history, self._judge = LossHistory(self._dynamics), Judge(self._dynamics)
+        self._history = LossHistory(self._dynamics)
+        self._judge = Judge(self._dynamics, self._elementary.issuperset)
         self._policy = Policy(self._dynamics)
         self._dropped = 0
         self._reported.clear()

@@ -128,10 +128,16 @@ class Judge:
 
     The first cycles are held back until `burn_in_verdicts` of them are complete, and are then judged together: before,
     the averages are not known. Voiding the step at which they were judged holds them back again.
+
+    Args:
+        replays: whether an exercise of these skills only replays what is known. It is judged, but enters no average:
+            among what is known by heart all that is taught would look hard and wavering. Ours.
     """
 
-    def __init__(self, config: DynamicsConfig) -> None:
-        self._config = config
+    def __init__(
+        self, config: DynamicsConfig, replays: Callable[[tuple[str, ...]], bool] = lambda skills: False
+    ) -> None:
+        self._config, self._replays = config, replays
         self._needed = max(1, config.burn_in_verdicts)
         self._early: list[CompletedCycle] = []
         self.baselines = Baselines(config)
@@ -178,7 +184,8 @@ class Judge:
         planted = [cycle for cycle in cycles if is_planted(cycle.exercise)]
         real = [cycle for cycle in cycles if not is_planted(cycle.exercise)]
         early = self.baselines.cycles < self._needed
-        for group, flag in ((planted, True), (real, False)):
+        taught = [cycle for cycle in real if not self._replays(skills_of(cycle.exercise))]
+        for group, flag in ((planted, True), (taught, False)):
             skills = [skills_of(cycle.exercise) for cycle in group]
             means, spreads = [cycle.mean for cycle in group], [cycle.spread for cycle in group]
             self.baselines.add(step, means, spreads, planted=flag, skills=skills)

@@ -132,6 +132,24 @@ def test_an_exercise_is_compared_with_its_own_skills():
     assert VerdictClass.EASY not in classes[False]
 
 
+def test_what_is_replayed_is_judged_and_moves_no_average():
+    generator = np.random.default_rng(0)
+    taught = [cycle(k, float(generator.normal()), float(generator.uniform(0.1, 0.3))) for k in range(200)]
+    known = [cycle(k, -4.0, 0.01) for k in range(1000, 1400)]
+
+    def judged(cycles: list[CompletedCycle]) -> tuple[dict[int, VerdictClass], Levels]:
+        jury = Judge(DynamicsConfig(burn_in_verdicts=64), frozenset({"known"}).issuperset)
+        found = jury.verdicts(cycles, lambda _: False, lambda number: ("known" if number >= 1000 else "new",))
+        return {one.exercise: one.verdict for one in found}, jury.levels()
+
+    alone, levels = judged(taught)
+    together, same = judged([*known, *taught])
+    assert repr(same) == repr(levels)
+    assert {number: together[number] for number in alone} == alone
+    assert {together[one.exercise] for one in known} == {VerdictClass.EASY}
+    assert sum(verdict is VerdictClass.EASY for verdict in alone.values()) > 30
+
+
 def test_the_level_of_skills_is_the_mean_of_theirs_and_nothing_for_an_unknown_one():
     levels = SkillLevels()
     codes = np.array([levels.code(("a",)), levels.code(("a", "b")), levels.code(("c",))])
