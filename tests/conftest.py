@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
+# Ray asks for a token as soon as the user has one, once per process: a process that changed its mind would be refused.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
 
 @pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:

@@ -35,7 +35,7 @@ SMALL = [
 
 def start(storage: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dsa_ray.cli", "run", str(ROOT / "configs" / "quickstart.yaml")]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [*command, "run.name=small", f"run.storage={storage}", *SMALL, *arguments],
         cwd=ROOT,

@@ -157,9 +157,33 @@ def test_a_run_whose_trainer_began_again_comes_out_again_with_what_was_void(tmp_
     assert void
 
 
+def test_an_attempt_of_other_ranks_leaves_no_rows_behind_for_the_one_after_it(tmp_path: Path):
+    world = World(small_config())
+    curator = world.curator
+    curator.start()
+    attempt = begin(world, None)
+    for until in (40, 50, 60):  # the second attempt plans other rows for the steps that are open at the checkpoint
+        while curator.ledger.closed_step < until:
+            world.now += 1.0
+            world.write()
+            world.train_step(attempt)
+            if curator.ledger.closed_step == 40 and attempt == 1:
+                curator.lease_rows(0, attempt, 2)  # open at the checkpoint
+                state = unpack_state(pack_state(curator.training_state()))
+        curator.resize(4 if until == 40 else 2)
+        curator.restore_training(unpack_state(pack_state(state)))
+        attempt = begin(world, curator)
+    with RunFolder.create(str(tmp_path), world.config) as folder:
+        SegmentWriter(folder.journal, "events").write(json.loads(json.dumps(world.events)))
+        outcome = replay(folder.journal, world.config, curator.supply.elementary)
+    assert outcome.different() == []
+    assert outcome.restarts == [0, 40, 40, 40]
+
+
 def begin(world: World, restarted: Curator | None) -> int:
     """A trainer starts, as `CuratorHost.begin_attempt` tells it."""
     attempt = world.curator.begin_attempt()
     step = world.curator.ledger.closed_step if restarted else 0
     world.events.append({"event": "attempt", "attempt": attempt, "step": step})
+    world.curator.tell_open()
     return attempt

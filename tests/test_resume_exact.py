@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("deepspeed")
 
 import torch
+from deepspeed.utils import groups
 
 from dsa_ray import local
 from dsa_ray.config import Config
@@ -64,7 +65,9 @@ class Trainer:
 
 
 @pytest.fixture
-def trainers() -> Iterator[list[Trainer]]:
+def trainers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Trainer]]:
+    # DeepSpeed keeps a clone of a process group that another engine of this process may have ended.
+    monkeypatch.setattr(groups, "_WORLD_GROUP", None)
     made: list[Trainer] = []
     yield made
     for trainer in made:

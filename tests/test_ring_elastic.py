@@ -26,7 +26,6 @@ NODE = {"num_cpus": 2, "resources": {"trainer": 1}}
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setattr(trainer, "RESIZE_CHECK_S", 2.0)
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "resources": {"head": 1}})
     ray.init(address=started.address, log_to_driver=False)

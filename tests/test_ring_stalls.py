@@ -38,7 +38,6 @@ class Mute:
 
 @pytest.fixture
 def cluster() -> Iterator[None]:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(address="local", num_cpus=1, include_dashboard=True, log_to_driver=False, configure_logging=False)
     yield
     ray.shutdown()

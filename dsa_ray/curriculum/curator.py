@@ -169,6 +169,14 @@ class Curator:
         """A trainer starts; rows that an older attempt held are given out again."""
         return self.ledger.begin_attempt()
 
+    def tell_open(self) -> None:
+        """Record anew the rows that an attempt begins with: a lost one may have planned other rows for their steps."""
+        for rows in self.ledger.open_steps():
+            self._tell_lease(rows)
+
+    def _tell_lease(self, rows: Sequence[RowPlan]) -> None:
+        self._emit({"event": "lease", "rows": [plain_row(row) for row in rows]})
+
     def lease_rows(self, rank: int, attempt: int, n: int) -> list[RowPlan] | None:
         """Up to `n` packed rows for a rank; empty when there is nothing now, None when the run's steps are over.
 
@@ -185,7 +193,7 @@ class Curator:
             if not rows:
                 break
             self.ledger.add_step(rows)
-            self._emit({"event": "lease", "rows": [plain_row(row) for row in rows]})
+            self._tell_lease(rows)
         given = self.ledger.give(rank, attempt, n)
         over = self.planner.done and not self.ledger.planned_of(rank)
         return None if over and not given else given

@@ -148,6 +148,7 @@ class CuratorHost:
         self._wanted = self._snapshot = None
         attempt = self.curator.begin_attempt()
         self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})
+        self.curator.tell_open()
         return attempt
 
     def want_snapshot(self, step: int) -> None:

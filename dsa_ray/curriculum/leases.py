@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import fields, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from dsa_ray.records import PackedItem, RowPlan, TextRef
@@ -45,6 +47,11 @@ class LeaseLedger:
     def open_rows(self) -> int:
         """Rows planned or out, all ranks."""
         return sum(map(len, self._planned)) + sum(map(len, self._out))
+
+    def open_steps(self) -> list[list[RowPlan]]:
+        """The rows that are planned or out, step by step."""
+        rows = (row for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank]))
+        return [list(step) for _, step in groupby(sorted(rows, key=attrgetter("lease")), key=attrgetter("step"))]
 
     def add_step(self, rows: list[RowPlan]) -> None:
         """Queue the rows of one step; each rank gets the same number."""

@@ -210,9 +210,8 @@ class _Replay:
 
     def _state(self) -> dict[str, Any]:
         parts = {"history": self._history, "judge": self._judge, "policy": self._policy}
-        open_leases = {step: lease for step, lease in self._leases.items() if step > self._history.closed}
         states = {name: part.state_dict() for name, part in parts.items()}
-        return {**states, "dropped": self._dropped, "leases": open_leases}
+        return {**states, "dropped": self._dropped}
 
     def _restart(self, step: int) -> None:
         self.outcome.restarts.append(step)
@@ -225,7 +224,6 @@ class _Replay:
             self._judge.load_state_dict(state["judge"])
             self._policy.load_state_dict(state["policy"])
             self._dropped = state["dropped"]
-            self._leases |= state["leases"]
         self._history.mark_planted(sorted(self._planted))
         self._pardon(self._pardoned)
         for child in self._children:

@@ -66,7 +66,6 @@ def series(sample: Sample) -> str:
 @pytest.fixture
 def target(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A cluster on this machine; yields where its metrics are to be had."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     port = free_port()
     ray.init(
