@@ -186,7 +186,7 @@ def replay(folder: RunFolder, student: str) -> Replay:
     record = _Record(row for _, rows in iter_segments(folder.journal, EVENTS) for row in rows)
     model, _ = load_student(student, config.train)
     texts = TextStore(folder.journal)
-    result = Replay(recorded=record.verdicts)
+    result = Replay(recorded={key: verdict for key, (_, verdict) in record.verdicts.items()})
     elementary = frozenset(map(normalise, config.graph.elementary))
     history, judge = LossHistory(config.dynamics), Judge(config.dynamics, elementary.issuperset)
     history.mark_planted(record.planted)
@@ -229,7 +229,7 @@ class _Record:
     def __init__(self, events: Iterable[Mapping[str, Any]]) -> None:
         self.steps: dict[int, list[RowPlan]] = {}
         self.losses: dict[tuple[int, int], float] = {}
-        self.verdicts: dict[tuple[int, int], str] = {}
+        self.verdicts: dict[tuple[int, int], tuple[int, str]] = {}  # at which step
         self.planted: dict[int, int] = {}  # whose question
         self.textbooks: set[int] = set()
         self.held_out: set[int] = set()
@@ -239,8 +239,12 @@ class _Record:
         self.steps = {step: self.steps[step] for step in sorted(observed)}
 
     def _take(self, event: Mapping[str, Any]) -> None:
-        """Later events replace earlier ones of the same step: an older attempt's steps do not count."""
         match event["event"]:
+            case "attempt":  # what the one before did after the checkpoint does not count
+                step = event["step"]
+                self.steps = {key: plans for key, plans in self.steps.items() if key <= step}
+                self.losses = {key: loss for key, loss in self.losses.items() if key[0] <= step}
+                self.verdicts = {key: row for key, row in self.verdicts.items() if row[0] <= step}
             case "lease":
                 plans = [row_plan(row) for row in event["rows"]]
                 self.steps[plans[0].step] = plans
@@ -248,7 +252,7 @@ class _Record:
                 step = event["step"]
                 self.losses |= dict(zip(((step, i) for i in event["ids"]), event["losses"], strict=True))
             case "verdict":
-                self.verdicts[event["exercise"], event["cycle"]] = event["verdict"]
+                self.verdicts[event["exercise"], event["cycle"]] = event["step"], event["verdict"]
             case "hold_out":
                 self.held_out.add(event["id"])
             case "plant":

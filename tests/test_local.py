@@ -10,6 +10,7 @@ from dsa_ray.config import Config, parse
 from dsa_ray.embedded.engine import exact_writer
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.storage.journal import SegmentWriter
 from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.tiny_model import tiny_llama
 
@@ -59,6 +60,17 @@ def test_the_epoch_wise_schedule_is_one_value_away_and_replays_too(tmp_path: Pat
     assert facts["metrics"]["exercises"]["steps"] == 40
     replay = local.replay(folder, config.student.model)
     assert replay.verdicts == replay.recorded != {}
+
+
+def test_steps_that_an_attempt_lost_are_not_replayed(tmp_path: Path):
+    config = small(tmp_path)
+    folder, facts = run(config)
+    back = facts["status"]["step"] - 5
+    SegmentWriter(folder.journal, "events").write([{"event": "attempt", "attempt": 2, "step": back}])
+    replay = local.replay(folder, config.student.model)
+    assert replay.steps == back
+    assert replay.verdicts == replay.recorded != {}
+    assert replay.recorded.keys() < {(number, 0) for number, e in facts["exercises"].items() if e["verdict"]}
 
 
 def test_two_local_runs_of_one_seed_are_equal_and_of_another_differ(tmp_path: Path):
