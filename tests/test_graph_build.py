@@ -51,6 +51,7 @@ def test_the_teacher_draws_a_graph_that_a_run_can_start_from(tmp_path: Path, cap
     assert main(["run", path, f"graph.file={built / 'graph.yaml'}", "--dry-run"]) == 0
 
 
+@pytest.mark.slow
 def test_a_taxonomy_is_drawn_for_people_to_mark(tmp_path: Path) -> None:
     path = config(
         tmp_path,

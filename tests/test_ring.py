@@ -126,6 +126,7 @@ def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path
         assert len(exercise["losses"]) == exercise["visits"]
 
 
+@pytest.mark.slow
 def test_a_skill_that_is_added_meanwhile_is_written_and_trained(tmp_path: Path):
     config = small(tmp_path, steps=120)
     added: list[str] = []
