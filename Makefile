@@ -42,7 +42,7 @@ setup:
 	@.ci/setup "$(PYTHON)" "$(PINS)"
 
 announce-quickstart:
-	@echo "The whole ring on this machine, CPU only: about 5 minutes on two cores, and a minute to set up the first time."
+	@echo "The whole ring on this machine, CPU only: about 4 minutes on two cores, and one to set up the first time."
 
 quickstart: announce-quickstart setup
 	@name="quickstart-$$(date +%Y%m%d-%H%M%S)"
