@@ -407,10 +407,11 @@ class Curator:
                     self.sampler.drop(exercise)
 
     def _remember_children(self) -> None:
-        """Tell the policy which children exist or are on their way, so that no verdict orders them again."""
+        """Children exist or are on their way that lost steps ordered: no verdict orders them again."""
         for request in self.supply.child_requests():
             assert request.cause is not None
             self.policy.remember(request.cause, request.kind, request.parents)
+            self.children.recall(request.id, request.kind, self.ledger.closed_step, self._clock())
 
     def _take_released(self) -> None:
         released, self.supply.released = self.supply.released, []

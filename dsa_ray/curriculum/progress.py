@@ -25,6 +25,11 @@ class Children:
         """A verdict at `step` ordered this child; `now` in seconds of a monotonic clock."""
         self._ordered[child] = (kind, step, now)
 
+    def recall(self, child: int, kind: Kind, step: int, now: float) -> None:
+        """A child that steps ordered which were lost since: it is waited for from `step` on."""
+        if child not in self._ordered:
+            self.ordered(child, kind, step, now)
+
     def was_written(self, kind: Kind) -> None:
         self.written[kind] += 1
 
@@ -59,8 +64,8 @@ class Children:
         }
 
     def state_dict(self) -> dict[str, Any]:
+        """What goes back with the student's weights. What is written stays, whatever the trainer does."""
         return {
-            "written": {kind.value: n for kind, n in self.written.items()},
             "trained": {kind.value: n for kind, n in self.trained.items()},
             "lags": [list(lag) for lag in self.lags],
             "ordered": [[child, kind.value, step] for child, (kind, step, _) in self._ordered.items()],
@@ -69,7 +74,6 @@ class Children:
 
     def load_state_dict(self, state: dict[str, Any], now: float) -> None:
         """Seconds of children that were still waited for count from now: the clock of another process is not ours."""
-        self.written = {Kind(kind): n for kind, n in state["written"].items()}
         self.trained = {Kind(kind): n for kind, n in state["trained"].items()}
         self.lags = [(child, kind, steps, seconds) for child, kind, steps, seconds in state["lags"]]
         self._ordered = {child: (Kind(kind), step, now) for child, kind, step in state["ordered"]}

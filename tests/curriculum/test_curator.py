@@ -1,5 +1,7 @@
 from collections import Counter
 
+import pytest
+
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.records import CHILD_KINDS, Kind
 from dsa_ray.storage.state import pack_state, unpack_state
@@ -109,6 +111,34 @@ def test_restoring_a_checkpoint_voids_later_losses_and_keeps_what_was_written():
     causes = Counter(tuple(e["cause"]) for e in _requests(world) if e["cause"])
     assert orders_before
     assert max(causes.values()) == 1
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_children_that_lost_steps_ordered_still_count_as_written_and_as_trained(resumed: bool):
+    world = World(small_config())
+    curator = world.curator
+    curator.start()
+    attempt = curator.begin_attempt()
+    while curator.ledger.closed_step < 40:
+        world.write()
+        world.train_step(attempt)
+        if curator.ledger.closed_step == 20:
+            state = pack_state(curator.training_state())
+    written = {kind: each["written"] for kind, each in curator.facts()["children"].items()}
+    if resumed:
+        world.curator = Curator(world.config, world.events.append, clock=lambda: world.now)
+        world.curator.restore_supply(list(world.events), world.written)
+        world.curator.start()
+    world.curator.restore_training(unpack_state(state))
+    back = world.curator.facts()["children"]
+    assert {kind: each["written"] for kind, each in back.items()} == written
+    attempt = world.curator.begin_attempt()
+    while world.curator.lease_rows(0, attempt, 0) is not None:
+        world.train_step(attempt)  # the teacher writes nothing more
+    after = world.curator.facts()["children"]
+    assert all(each["trained"] <= each["written"] for each in after.values())
+    assert sum(each["trained"] for each in after.values()) > sum(each["trained"] for each in back.values())
+    assert all(steps >= 0 for _, _, steps, _ in world.curator.facts()["lags"])
 
 
 def test_textbooks_read_again_among_the_exercises_are_no_exercises():
