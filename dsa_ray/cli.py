@@ -187,10 +187,12 @@ def dry_run(config: Config, on: str | None = None) -> str:
     from dsa_ray.machine import shape_of, this_machine
     from dsa_ray.memory import estimate
     from dsa_ray.placement import demand, plan, render
-    from dsa_ray.preflight import check_models, check_storage, joins_cluster
+    from dsa_ray.preflight import check_groups, check_models, check_storage, joins_cluster
     from dsa_ray.report.loggers import check_loggers
 
     check_storage(config)
+    if on is None:
+        check_groups(config)
     check_models(config)
     check_loggers(config)
     joined = joins_cluster(config) and on is None

@@ -6,6 +6,7 @@ line: the key, what is wrong, what to do.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -25,6 +26,8 @@ from dsa_ray.sections import (
     Share,
 )
 
+Group = Literal["core", "teacher", "student", "rank"]
+GROUPS: tuple[str, ...] = get_args(Group)
 ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 
 
@@ -177,7 +180,9 @@ class TrainConfig(Section):
     """Data-parallel workers; with `min_ranks`, at most so many."""
     min_ranks: Positive | None = None
     """Let ranks come and go with their nodes, between this and `ranks`: training goes on from the last checkpoint with
-    as many as there is room for, each with its `rows_per_step`. Needs `cluster.groups.rank`; none keeps all."""
+    as many as there is room for, each with its `rows_per_step`. Needs `cluster.groups`; none keeps all."""
+    resize_check_s: float = Field(default=60.0, gt=0)
+    """With `min_ranks`: how often to look whether there is room for more ranks."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """DeepSpeed ZeRO stage."""
     precision: Literal["bf16", "fp32", "fp16"] = "bf16"
@@ -334,7 +339,7 @@ class ClusterConfig(Section):
     """GPUs of the student replica that sits the exam."""
     placement_timeout_s: float = Field(default=120.0, gt=0)
     """In a cluster that is joined: how long its autoscaler may take to bring what the run needs to begin."""
-    groups: dict[Literal["core", "teacher", "student", "rank"], ResourceName] = Field(default_factory=dict)
+    groups: dict[Group, ResourceName] = Field(default_factory=dict)
     """Custom Ray resource that the nodes of a process have to offer, e.g. {rank: trainer, teacher: generator}: keeps
     ranks off spot nodes. `core` is what keeps the run together: curator, recorder, the trainer's controller."""
 
@@ -494,10 +499,10 @@ def _check_elastic(config: Config) -> None:
         return
     if least > config.train.ranks:
         raise ValueError(f"train.min_ranks: {least} is more than train.ranks {config.train.ranks}; lower it")
-    if "rank" not in groups or any(group == groups["rank"] for kind, group in groups.items() if kind != "rank"):
+    if len(groups) < len(GROUPS) or Counter(groups.values())[groups["rank"]] > 1:
         raise ValueError(
             "train.min_ranks: Ray Train counts whole nodes as room for ranks, so they need nodes of their own; name "
-            "their resource in cluster.groups.rank, and there alone"
+            f"the resources of all groups in cluster.groups ({', '.join(GROUPS)}), that of rank there alone"
         )
 
 

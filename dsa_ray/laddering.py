@@ -26,7 +26,7 @@ from dsa_ray.actors.publishing import PUBLISHED
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.config import Config, ConfigError
-from dsa_ray.curriculum.host import EVENTS, GRAPH
+from dsa_ray.curriculum.host import GRAPH
 from dsa_ray.dynamics.stay_hard import Judged, stay_hard
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam_of
@@ -44,6 +44,7 @@ from dsa_ray.sections import LaddersConfig
 from dsa_ray.skills.graph import briefs, from_node_link
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.quarantine import standing_verdicts
 from dsa_ray.storage.run_folder import CONFIG, RunFolder
 from dsa_ray.storage.texts import STREAM, written_from_row
 from dsa_ray.streams.climber import Answering, Basic, Climber
@@ -135,7 +136,7 @@ class _Record:
     """What a run's journal says of its exercises."""
 
     judged: dict[tuple[int, int], Judged] = field(default_factory=dict)
-    """By (exercise, cycle), in the order in which they fell; one that is derived again replaces the older one."""
+    """By (exercise, cycle), in the order in which they fell."""
     written: dict[int, Written] = field(default_factory=dict)
     skills: dict[str, SkillBrief] = field(default_factory=dict)
 
@@ -146,10 +147,9 @@ class _Record:
             for row in rows:
                 if isinstance((written := written_from_row(row)).item, Exercise):
                     record.written[row["id"]] = written
-        for _, rows in iter_segments(run.journal, EVENTS):
-            for row in rows:
-                if row["event"] == "verdict" and row["exercise"] in record.written:
-                    record._take(row)
+        for row in standing_verdicts(run.journal):
+            if row["exercise"] in record.written:
+                record._take(row)
         if run.exists(GRAPH):
             record.skills = briefs(from_node_link(json.loads(run.read_text(GRAPH))))
         return record
@@ -158,7 +158,6 @@ class _Record:
         names = ("exercise", "cycle", "step", "mean_loss", "loss_spread", "reason")
         verdict = Verdict(**{name: row[name] for name in names}, verdict=VerdictClass(row["verdict"]))
         skills = self.written[verdict.exercise].request.skills
-        self.judged.pop((verdict.exercise, verdict.cycle), None)
         self.judged[verdict.exercise, verdict.cycle] = Judged(verdict=verdict, skills=skills)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dsa_ray.config import Config
-from dsa_ray.curriculum.host import EVENTS
 from dsa_ray.curriculum.planner import EXERCISES
 from dsa_ray.evaluation.exam import Question, grade, score
 from dsa_ray.generation.answers import AnswerChecker
@@ -19,7 +18,7 @@ from dsa_ray.skills.names import normalise
 from dsa_ray.storage.checkpoints import adopt_student
 from dsa_ray.storage.export import write_tables
 from dsa_ray.storage.filesystem import Folder
-from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.quarantine import standing_verdicts
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.versions import versions
 from dsa_ray.training.model_card import CARD, CardFacts, license_of, model_card
@@ -191,13 +190,7 @@ def _report(made: summary.Summary, graph: Mapping[str, Any], ending: Ending) -> 
         graph=graph,
         config=ending.config.model_dump(mode="json"),
         metrics=ending.folder.read_metrics(),
-        verdicts=_verdicts(row for _, rows in iter_segments(ending.folder.journal, EVENTS) for row in rows),
+        verdicts=standing_verdicts(ending.folder.journal),
         baselines={name: levels.get(key) for name, key in names.items()},
         lag=_lag(ending.facts) if ending.facts else (),
     )
-
-
-def _verdicts(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The verdicts that stand: one fallen again after a restart replaces the earlier one."""
-    standing = {(row["exercise"], row["cycle"]): row for row in events if row["event"] == "verdict"}
-    return sorted(standing.values(), key=lambda row: row["step"])

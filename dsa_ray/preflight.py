@@ -26,8 +26,22 @@ def check(config: Config) -> None:
         ConfigError: one line that names the key and the remedy.
     """
     check_storage(config)
+    check_groups(config)
     check_models(config)
     check_engines(config)
+
+
+def check_groups(config: Config, environment: Mapping[str, str] = os.environ) -> None:
+    """A Ray that the run starts itself has no nodes of several kinds.
+
+    Raises:
+        ConfigError: groups are named, and no cluster is joined.
+    """
+    if config.cluster.groups and not joins_cluster(config, environment):
+        raise ConfigError(
+            "cluster.groups: the Ray that this run would start on this machine has no such resources; "
+            "set cluster.address=auto to join a cluster, or leave the groups out"
+        )
 
 
 def check_models(config: Config) -> None:

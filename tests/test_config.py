@@ -69,7 +69,7 @@ def config(**sections: Any) -> Config:
         ),
         ("train={textbook_passes: 0, textbook_replay: 0.1}", r"train\.textbook_replay: there is nothing to read again"),
         ("train.min_ranks=2", r"train\.min_ranks: 2 is more than train\.ranks 1"),
-        ("train.min_ranks=1", r"train\.min_ranks: .* name their resource in cluster\.groups\.rank"),
+        ("train.min_ranks=1", r"train\.min_ranks: .* name the resources of all groups in cluster\.groups"),
         ("cluster.groups={ranks: trainer}", r"cluster\.groups\.ranks.*: input should be 'core', 'teacher'"),
         ("cluster.groups={rank: a b}", r"cluster\.groups\.rank: .*pattern"),
         ("train.schedule=step", r"train\.schedule: .*'step'"),
@@ -88,10 +88,13 @@ def test_a_mistake_is_one_line_that_names_the_key(override: str, line: str, tmp_
 
 
 def test_elastic_ranks_have_nodes_of_their_own() -> None:
-    groups = {"rank": "trainer", "teacher": "generator"}
+    groups = {"rank": "trainer", "teacher": "generator", "student": "generator", "core": "head"}
     assert config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": groups}).train.min_ranks == 2
-    with pytest.raises(ConfigError, match="and there alone"):
+    with pytest.raises(ConfigError, match="that of rank there alone"):
         config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": {**groups, "teacher": "trainer"}})
+    del groups["core"]
+    with pytest.raises(ConfigError, match="all groups"):
+        config(train={"ranks": 4, "min_ranks": 2}, cluster={"groups": groups})
 
 
 def test_zero_3_with_lora_is_refused() -> None:

@@ -202,7 +202,8 @@ def test_an_elastic_pool_needs_only_its_least_replicas_to_begin() -> None:
 
 
 def test_elastic_ranks_need_only_their_least_number_to_begin() -> None:
-    places = {"rank_gpus": 1, "address": "auto", "groups": {"rank": "trainer"}}
+    groups = {"rank": "trainer", "teacher": "generator", "student": "generator", "core": "head"}
+    places = {"rank_gpus": 1, "address": "auto", "groups": groups}
     wanted = config(train={"ranks": 8, "min_ranks": 2}, cluster=places)
     assert plan(wanted, ClusterShape(cpus=64, gpus=2), elastic=True)["rank"].count == 8
     with pytest.raises(PlacementError, match="2 GPUs asked"):

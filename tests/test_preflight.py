@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dsa_ray.config import Config, ConfigError, parse
-from dsa_ray.preflight import JOB_VARIABLE, check_engines, check_models, check_storage, looks_like_path
+from dsa_ray.preflight import JOB_VARIABLE, check_engines, check_groups, check_models, check_storage, looks_like_path
 
 
 def config(**sections: Any) -> Config:
@@ -27,6 +27,15 @@ def test_a_name_with_a_place_in_it_is_a_folder(name: str) -> None:
 @pytest.mark.parametrize("name", ["gpt2", "Qwen/Qwen3-0.6B", "embedded:teacher"])
 def test_hub_names_are_no_folders(name: str) -> None:
     assert not looks_like_path(name)
+
+
+def test_groups_of_nodes_need_a_cluster_that_has_them() -> None:
+    places = {"groups": {"rank": "trainer"}}
+    with pytest.raises(ConfigError, match=r"cluster\.groups: .* set cluster\.address=auto"):
+        check_groups(config(cluster=places), {})
+    check_groups(config(cluster=places), {"RAY_ADDRESS": "auto"})
+    check_groups(config(cluster={**places, "address": "auto"}), {})
+    check_groups(config(), {})
 
 
 @pytest.mark.parametrize("key", ["teacher", "student"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import ray
 from ray.cluster_utils import Cluster
 
 from dsa_ray import local
-from dsa_ray.actors import trainer
 from dsa_ray.config import parse
 from dsa_ray.ring import Ring
 from dsa_ray.storage.run_folder import RunFolder
@@ -25,8 +23,7 @@ NODE = {"num_cpus": 2, "resources": {"trainer": 1}}
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(trainer, "RESIZE_CHECK_S", 2.0)
+def cluster() -> Iterator[Cluster]:
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "resources": {"head": 1}})
     ray.init(address=started.address, log_to_driver=False)
     yield started
@@ -35,22 +32,17 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def test_training_goes_on_with_more_ranks_and_with_fewer(cluster: Cluster, tmp_path: Path) -> None:
-    groups = {"rank": "trainer", "teacher": "head", "core": "head"}
+    groups = {"rank": "trainer", "teacher": "head", "student": "head", "core": "head"}
     data = small(tmp_path, steps=100_000).model_dump()
-    data["train"]["min_ranks"], data["cluster"]["groups"] = 1, groups
+    data["train"] |= {"min_ranks": 1, "resize_check_s": 2.0}
+    data["cluster"]["groups"] = groups
     config = parse(data)
     first = cluster.add_node(**NODE)
     with RunFolder.create(config.run.storage, config) as folder:
         ring = Ring(config, folder, config.student.model, ())
         try:
             ring.start()
-            share = ring._placement["rank"]
-            shares = trainer.TrainerShares(
-                rank_cpus=share.cpus, rank_gpus=0, reader_cpus=0.02, rank_threads=1, rank_group={"trainer": 0.001}
-            )
-            # In this process, so that it looks for room as often as is set above.
-            arguments = (config, folder, config.student.model, ring._curator, shares)
-            threading.Thread(target=trainer.fit, args=arguments, daemon=True).start()
+            ring.begin_training()
             wait(ring, lambda status: status["step"] > 30 and status["train"]["ranks"] == 1)
             cluster.add_node(**NODE)
             wait(ring, lambda status: status["attempt"] == 2 and status["train"]["ranks"] == 2)
@@ -67,6 +59,7 @@ def test_training_goes_on_with_more_ranks_and_with_fewer(cluster: Cluster, tmp_p
     replayed = local.replay(folder, config.student.model)
     assert replayed.steps >= facts["status"]["step"]
     assert replayed.worst_loss_error < 1e-4
+    assert replayed.verdicts == replayed.recorded != {}
 
 
 def wait(ring: Ring, until: Callable[[dict[str, Any]], bool]) -> None:

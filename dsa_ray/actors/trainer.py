@@ -37,10 +37,6 @@ LASTING = (CheckpointError, ConfigError, IsolationError, NonFiniteLoss, StepCont
 """What no restart of the ranks can mend: it ends the run at once."""
 
 
-RESIZE_CHECK_S = 60.0
-"""With `train.min_ranks`: how often Ray Train looks whether there is room for more ranks."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerShares:
     """What the placement plan gives the trainer."""
@@ -92,7 +88,7 @@ def fit(
         torch_config=TorchConfig(backend="nccl" if shares.rank_gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=(config.train.min_ranks, ranks) if config.train.min_ranks else ranks,
-            elastic_resize_monitor_interval_s=RESIZE_CHECK_S,
+            elastic_resize_monitor_interval_s=config.train.resize_check_s,
             use_gpu=shares.rank_gpus > 0,
             resources_per_worker={"CPU": _exact(shares.rank_cpus)}
             | ({"GPU": shares.rank_gpus} if shares.rank_gpus else {})

@@ -220,6 +220,7 @@ class StepPlanner:
         """Rows of textbooks that are due among the exercises of the next step (`train.textbook_replay`)."""
         books = self._textbook_rows or []
         due = int(self._config.textbook_replay * (self._exercise_rows + self.rows_in_step)) - self._replayed
+        due = min(due, self.rows_in_step)  # more is due after steps that read late textbooks
         return [books[index % len(books)] for index in range(self._replayed, self._replayed + due)] if books else []
 
     def _with_books(self, rows: Rows, late: Rows, again: Rows) -> Rows:

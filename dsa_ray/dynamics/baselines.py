@@ -79,7 +79,7 @@ class Baselines:
         self._real = Columns(step="i4", mean="f8", spread="f8", skills="i4", above="f8")
         self._planted = Columns(step="i4", mean="f8", spread="f8", skills="i4")
         self._skills = SkillLevels()
-        self._of_skills: np.ndarray | None = None
+        self._fitted = False
 
     @property
     def cycles(self) -> int:
@@ -119,12 +119,11 @@ class Baselines:
         else:
             recent = np.concatenate((self._real["mean"][-self._window :], rows["mean"]))[-self._window :]
             self._real.append(**rows, above=rows["mean"] - np.median(recent))
-        self._of_skills = None
+        self._fitted = False
 
     def skill_level(self, skills: Skills) -> float:
         """What is taken off the mean of an exercise of these skills now; 0 where nothing is known of them."""
-        code = self._skills.code(skills)
-        return float(self._skill_levels()[code])
+        return float(self._skill_levels(np.array([self._skills.code(skills)]))[0])
 
     def levels(self) -> Levels:
         """The baselines as they stand."""
@@ -149,7 +148,7 @@ class Baselines:
         """Forget the cycles that completed at later steps; the windows reach back to what they held before."""
         for columns in (self._real, self._planted):
             columns.truncate(int(np.searchsorted(columns["step"], step, side="right")))
-        self._of_skills = None
+        self._fitted = False
 
     def state_dict(self) -> dict[str, np.ndarray]:
         return {
@@ -162,20 +161,21 @@ class Baselines:
         self._real.load_state_dict(state, "real")
         self._planted.load_state_dict(state, "planted")
         self._skills.load_state_dict(state)
-        self._of_skills = None
+        self._fitted = False
 
     def _last(self, columns: Columns, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Means, less the levels of their skills, and spreads of the last cycles."""
         mean, spread, skills = (columns[name][-count:] for name in ("mean", "spread", "skills"))
-        return mean - self._skill_levels()[skills], spread
+        return mean - self._skill_levels(skills), spread
 
-    def _skill_levels(self) -> np.ndarray:
+    def _skill_levels(self, codes: np.ndarray) -> np.ndarray:
         """By code of a combination of skills."""
-        if self._of_skills is None or len(self._of_skills) < len(self._skills):
+        if not self._fitted:
             reach = _LONG * self._window if self._by_skill else 0
             skills, above = (self._real[name][max(0, self.cycles - reach) :] for name in ("skills", "above"))
-            self._of_skills = self._skills.levels(skills, above)
-        return self._of_skills
+            self._skills.fit(skills, above)
+            self._fitted = True
+        return self._skills.levels(codes)
 
 
 def planted_window(config: DynamicsConfig) -> int:

@@ -26,42 +26,48 @@ class SkillLevels:
     def _reset(self) -> None:
         self._codes: dict[tuple[str, ...], int] = {}
         self._numbers: dict[str, int] = {}
-        self._pairs = Columns(code="i4", skill="i4")
-
-    def __len__(self) -> int:
-        """Combinations so far."""
-        return len(self._codes)
+        self._spans = Columns(first="i4", count="i4")  # of a combination, by code
+        self._members = Columns(skill="i4")
+        self._levels = np.zeros(0)  # by number of a skill
 
     def code(self, skills: tuple[str, ...]) -> int:
         """The number of a combination; a new one gets the next."""
         if skills not in self._codes:
             self._codes[skills] = len(self._codes)
+            self._spans.append_one(first=len(self._members), count=len(skills))
             for skill in skills:
-                number = self._numbers.setdefault(skill, len(self._numbers))
-                self._pairs.append_one(code=self._codes[skills], skill=number)
+                self._members.append_one(skill=self._numbers.setdefault(skill, len(self._numbers)))
         return self._codes[skills]
 
-    def levels(self, codes: np.ndarray, above: np.ndarray) -> np.ndarray:
-        """The level of every combination, float64[len(self)].
+    def fit(self, codes: np.ndarray, above: np.ndarray) -> None:
+        """Take the levels from these cycles, and from no others.
 
         Args:
             codes: int[n], the combination of each cycle.
             above: float64[n], how far the cycle lay above the average.
         """
-        code, skill = self._pairs["code"], self._pairs["skill"]
-        if not len(skill):
-            return np.zeros(len(self))
-        totals = np.bincount(codes, weights=above, minlength=len(self))
-        counts = np.bincount(codes, minlength=len(self))
-        of_skill = np.bincount(skill, weights=totals[code]) / (np.bincount(skill, weights=counts[code]) + _PRIOR)
-        return np.bincount(code, weights=of_skill[skill], minlength=len(self)) / np.maximum(
-            1, np.bincount(code, minlength=len(self))
-        )
+        skills, cycles = self._skills(codes)
+        totals = np.bincount(skills, weights=above[cycles], minlength=len(self._numbers))
+        self._levels = totals / (np.bincount(skills, minlength=len(self._numbers)) + _PRIOR)
+
+    def levels(self, codes: np.ndarray) -> np.ndarray:
+        """The level of each of these combinations, int[n] -> float64[n]; 0 for skills that no cycle was of."""
+        skills, places = self._skills(codes)
+        known = np.pad(self._levels, (0, len(self._numbers) - len(self._levels)))
+        totals = np.bincount(places, weights=known[skills], minlength=len(codes))
+        return totals / np.maximum(1, np.bincount(places, minlength=len(codes)))
+
+    def _skills(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the skills of these combinations, one after the other, and the place in `codes` of each."""
+        first, count = self._spans["first"][codes], self._spans["count"][codes]
+        places = np.repeat(np.arange(len(codes)), count)
+        within = np.arange(len(places)) - np.repeat(np.cumsum(count) - count, count)
+        return self._members["skill"][first[places] + within], places
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        return {"skill_sets": np.array([json.dumps(skills) for skills in self._codes], dtype=str)}
+        return {"skill_sets": np.frombuffer(json.dumps(list(self._codes)).encode(), np.uint8)}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         self._reset()
-        for skills in state["skill_sets"].tolist():
-            self.code(tuple(json.loads(skills)))
+        for skills in json.loads(state["skill_sets"].tobytes()):
+            self.code(tuple(skills))

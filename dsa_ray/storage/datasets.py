@@ -21,8 +21,7 @@ import pyarrow.parquet as pq
 from dsa_ray.records import Exercise, Kind, Textbook, VerdictClass, Written
 from dsa_ray.storage.card import card
 from dsa_ray.storage.filesystem import Folder
-from dsa_ray.storage.journal import iter_segments
-from dsa_ray.storage.quarantine import RESTORE
+from dsa_ray.storage.quarantine import standing_verdicts
 from dsa_ray.storage.reviews import items, reviewed
 from dsa_ray.storage.run_folder import RunFolder
 
@@ -178,14 +177,7 @@ def _written_rows(folder: Folder, name: str, found: Iterable[Row], write: Write)
 
 def _verdicts(run: RunFolder) -> dict[int, str]:
     """The last verdict of each exercise, none of one that was taken back since."""
-    found: dict[int, str] = {}
-    for _, segment in iter_segments(run.journal, "events"):
-        for event in segment:
-            if event["event"] == "verdict":
-                found[event["exercise"]] = event["verdict"]
-            elif event["event"] == RESTORE:
-                found = {exercise: verdict for exercise, verdict in found.items() if exercise not in event["exercises"]}
-    return found
+    return {event["exercise"]: event["verdict"] for event in standing_verdicts(run.journal, taken_back=False)}
 
 
 def _generators(run: RunFolder) -> dict[str, int]:

@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "generate.budget",
     "train.ranks",
     "train.min_ranks",
+    "train.resize_check_s",
     "train.slots",
     "train.steps",
     "train.activation_checkpointing",

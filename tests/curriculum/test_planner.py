@@ -54,6 +54,19 @@ def test_textbooks_are_read_as_often_as_asked_and_zero_leaves_them_out():
     assert none.textbook_steps == 0
 
 
+def test_what_is_read_again_waits_for_late_textbooks_and_never_takes_more_than_a_step():
+    plan = planner(exercises=400, train=TRAIN.model_copy(update={"steps": 60, "textbook_replay": 0.25}))
+    plan.set_textbooks(books(90, 90))
+    plan.add_late(books(*[90] * 22)[2:])
+    steps = steps_of(plan)
+    tuning = [row for step in steps for row in step if row.phase == "exercises"]
+    assert plan.done
+    assert len(tuning) == 120
+    read = [row.items[0].exercise for row in tuning if row.items[0].exercise < 100]
+    assert sorted(book for book in read if book > 2) == list(range(3, 23))  # the late ones, once
+    assert sum(book <= 2 for book in read) == 30
+
+
 def test_nothing_is_planned_before_the_textbooks_are_known():
     assert planner(exercises=20).plan(1, patient=False) is None
 

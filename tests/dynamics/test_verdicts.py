@@ -9,6 +9,7 @@ from dsa_ray.dynamics.history import CompletedCycle
 from dsa_ray.dynamics.skill_levels import SkillLevels
 from dsa_ray.dynamics.verdicts import Judge, error_score, error_test_guard, judge
 from dsa_ray.records import Verdict, VerdictClass
+from dsa_ray.storage.state import pack_state, unpack_state
 
 CONFIG = DynamicsConfig(error_level=1.0)
 LEVELS = Levels(
@@ -153,9 +154,15 @@ def test_what_is_replayed_is_judged_and_moves_no_average():
 def test_the_level_of_skills_is_the_mean_of_theirs_and_nothing_for_an_unknown_one():
     levels = SkillLevels()
     codes = np.array([levels.code(("a",)), levels.code(("a", "b")), levels.code(("c",))])
-    found = levels.levels(np.repeat(codes, [4, 4, 0]), np.repeat([1.0, 2.0, 0.0], [4, 4, 0]))
+    levels.fit(np.repeat(codes, [4, 4, 0]), np.repeat([1.0, 2.0, 0.0], [4, 4, 0]))
     of_a, of_b = (4 * 1.0 + 4 * 2.0) / (8 + 4), 4 * 2.0 / (4 + 4)
-    assert found == pytest.approx([of_a, (of_a + of_b) / 2, 0.0])
+    assert levels.levels(codes) == pytest.approx([of_a, (of_a + of_b) / 2, 0.0])
+    assert levels.levels(codes[[1, 1, 0]]) == pytest.approx([(of_a + of_b) / 2] * 2 + [of_a])
+    later = [levels.code(()), levels.code(("b", "d")), levels.code(("é",))]
+    assert levels.levels(np.array(later)) == pytest.approx([0.0, of_b / 2, 0.0])
+    again = SkillLevels()
+    again.load_state_dict(unpack_state(pack_state(levels.state_dict())))
+    assert [again.code(skills) for skills in ((), ("b", "d"), ("é",), ("a",))] == [*later, 0]
 
 
 def test_planted_cycles_get_no_verdict_and_enter_no_average():

@@ -51,9 +51,9 @@ def run(tmp_path: Path) -> RunFolder:
             [
                 {**review, "id": 4, "kept": True, "winner": 7, "reason": "kept"},
                 {**review, "id": 5, "kept": False, "winner": 5, "reason": "disagreement"},
-                {"event": "verdict", "exercise": 6, "verdict": "easy_to_learn"},
-                {"event": "verdict", "exercise": 6, "verdict": "erroneous"},
-                {"event": "verdict", "exercise": 3, "verdict": "ambiguous"},
+                {"event": "verdict", "exercise": 6, "cycle": 0, "step": 3, "verdict": "easy_to_learn"},
+                {"event": "verdict", "exercise": 6, "cycle": 1, "step": 9, "verdict": "erroneous"},
+                {"event": "verdict", "exercise": 3, "cycle": 0, "step": 4, "verdict": "ambiguous"},
             ]
         )
     return RunFolder.open(f"{tmp_path}/r")
