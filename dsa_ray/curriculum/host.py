@@ -140,9 +140,10 @@ class CuratorHost:
         model (None)."""
         ranks = ranks or self._config.train.ranks
         self.curator.resize(ranks)
-        self._metrics.begin_attempt(ranks)
-        if state is not None or self.curator.ledger.attempt:
-            self.curator.restore_training(unpack_state(state) if state else None)
+        training = unpack_state(state) if state else None
+        self._metrics.begin_attempt(ranks, training and training.get("metrics"))
+        if training or self.curator.ledger.attempt:
+            self.curator.restore_training(training)
         else:
             self.curator.plant_known()
         self._wanted = self._snapshot = None
@@ -194,7 +195,7 @@ class CuratorHost:
     def _take_snapshot(self) -> None:
         # One report closes at most one step, so the wanted one is never passed over.
         if self._wanted == self.curator.ledger.closed_step and self._snapshot is None:
-            self._snapshot = self.curator.training_state()
+            self._snapshot = {**self.curator.training_state(), "metrics": self._metrics.state_dict()}
 
     def status(self) -> dict[str, Any]:
         """One flat view for the live display, `dsa status` and the watchdog."""

@@ -30,9 +30,16 @@ class StepMetrics:
         self._losses: dict[str, list[float]] = {}
         self._spent: Counter[str] = Counter()
 
-    def begin_attempt(self, ranks: int) -> None:
-        """What an older attempt reported of steps that it did not finish does not count."""
+    def begin_attempt(self, ranks: int, state: Mapping[str, Any] | None = None) -> None:
+        """The totals go back to those of a checkpoint, or to nothing: what was lost since does not count."""
         self._ranks, self._partial = ranks, {}
+        self._totals = {phase: dict(sums) for phase, sums in state["totals"].items()} if state else {}
+        self._losses = {phase: list(losses) for phase, losses in state["losses"].items()} if state else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The totals so far."""
+        totals = {phase: dict(sums) for phase, sums in self._totals.items()}
+        return {"totals": totals, "losses": {phase: list(losses) for phase, losses in self._losses.items()}}
 
     def spend(self, what: str, seconds: float) -> None:
         """Training stood still for this: the next line has it as `time/<what>`."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from dsa_ray.curriculum.metrics import LOG_EVERY, StepMetrics
+from dsa_ray.storage.state import pack_state, unpack_state
 
 
 def report(step: int, loss: float = 1.0) -> dict[str, Any]:
@@ -28,3 +29,20 @@ def test_steps_of_another_number_of_ranks_are_joined_and_say_so() -> None:
             metrics.add(report(step), dict)
     (line,) = metrics.drain()
     assert (line["ranks"], line["tokens"], line["tokens_per_s"]) == (3, 30 * LOG_EVERY, 60.0)
+
+
+def test_totals_go_back_with_the_trainer_to_its_checkpoint() -> None:
+    metrics = StepMetrics(1)
+    for step in range(1, 6):
+        metrics.add(report(step), dict)
+    state = unpack_state(pack_state({"metrics": metrics.state_dict()}))["metrics"]
+    expected = metrics.totals()
+    for begun in (metrics, StepMetrics(1)):  # the same process, and a resumed run
+        for step in range(6, 9):
+            begun.add(report(step), dict)
+        begun.begin_attempt(1, state)
+        assert begun.totals() == expected
+        begun.add(report(6), dict)
+        assert begun.totals()["exercises"]["steps"] == 6
+        begun.begin_attempt(1)
+        assert begun.totals() == {}
