@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.actors.whereabouts import note_process
@@ -108,11 +108,13 @@ class RecorderActor:
                 replica.confirm.remote(confirmed)
 
     def _tell(self, method: str, *arguments: Any) -> Any:
-        """Call the curator until it answers: it restarts on its own, and every method is idempotent."""
+        """Call the curator until it answers, while it lives: every method is idempotent."""
         began = time.monotonic()
         while True:
             try:
                 return ray.get(getattr(self._curator, method).remote(*arguments), timeout=CALL_S)
+            except ActorDiedError as error:
+                raise GenerationFault("the curator died") from error
             except (RayActorError, GetTimeoutError) as error:
                 if time.monotonic() - began > self._stall_s:
                     raise GenerationFault(f"the curator was away for {self._stall_s:g} s (watch.stall_s)") from error

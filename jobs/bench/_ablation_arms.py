@@ -36,7 +36,7 @@ ASKED, HARD = (1, 2), (3,)
 children reach."""
 NEVER = 1_000_000_000
 NO_VERDICTS = (f"dynamics.burn_in_verdicts={NEVER}", "dynamics.planted_share=0", "dynamics.planted_min=0")
-"""Every verdict is `ambiguous`, which has no consequence; no step goes to planted wrong answers."""
+"""No verdict is ever given; no step goes to planted wrong answers."""
 TEXTBOOKS_ALONE = (
     *NO_VERDICTS,
     "train.steps=1",

@@ -7,7 +7,7 @@ settings, the graph below differential calculus.
 
     base              the untrained student
     textbooks         textbooks alone, in graph order; also reversed and shuffled
-    exercises         exercises alone: further rounds from the teacher, verdicts without consequences
+    exercises         exercises alone: further rounds from the teacher, no verdicts
     static            the textbooks once in graph order, then such exercises; also after reversed and shuffled textbooks
     static, wide      the same with exercises of difficulties 1 to 3 from the start (the others: 1 and 2)
     dynamics          static with verdicts: drop the erroneous, lighten and compose the easy, harder ones, variants
