@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 DEADLINE_S = 270
 SMALL = [
     "generate.exercises_per_skill=6",
+    "generate.max_exercises=300",  # so few that they are visited often enough for verdicts, however slow the trainer is
     "train.steps=60",
     "train.checkpoint_every=20",
     "train.slots=8",
