@@ -57,7 +57,7 @@ def test_training_goes_on_with_more_ranks_and_with_fewer(cluster: Cluster, tmp_p
             ring.stop()
     assert facts["status"]["refused"].get("repeated", 0) == 0
     replayed = local.replay(folder, config.student.model)
-    assert replayed.steps >= facts["status"]["step"]
+    assert grown < replayed.steps <= facts["status"]["step"]  # the last steps' events may not have been written
     assert replayed.worst_loss_error < 1e-4
     assert replayed.verdicts == replayed.recorded != {}
 
