@@ -6,7 +6,6 @@ line: the key, what is wrong, what to do.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -499,7 +498,7 @@ def _check_elastic(config: Config) -> None:
         return
     if least > config.train.ranks:
         raise ValueError(f"train.min_ranks: {least} is more than train.ranks {config.train.ranks}; lower it")
-    if len(groups) < len(GROUPS) or Counter(groups.values())[groups["rank"]] > 1:
+    if len(groups) < len(GROUPS) or list(groups.values()).count(groups["rank"]) > 1:
         raise ValueError(
             "train.min_ranks: Ray Train counts whole nodes as room for ranks, so they need nodes of their own; name "
             f"the resources of all groups in cluster.groups ({', '.join(GROUPS)}), that of rank there alone"

@@ -30,6 +30,7 @@ from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Scope, Verdict, Written
 from dsa_ray.skills.names import normalise
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
+from dsa_ray.storage.quarantine import standing_verdicts
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, numbers, request_from_row, written_row
 from dsa_ray.streams.batches import rejection_row
@@ -186,7 +187,8 @@ def replay(folder: RunFolder, student: str) -> Replay:
     record = _Record(row for _, rows in iter_segments(folder.journal, EVENTS) for row in rows)
     model, _ = load_student(student, config.train)
     texts = TextStore(folder.journal)
-    result = Replay(recorded={key: verdict for key, (_, verdict) in record.verdicts.items()})
+    standing = standing_verdicts(folder.journal)
+    result = Replay(recorded={(row["exercise"], row["cycle"]): row["verdict"] for row in standing})
     elementary = frozenset(map(normalise, config.graph.elementary))
     history, judge = LossHistory(config.dynamics), Judge(config.dynamics, elementary.issuperset)
     history.mark_planted(record.planted)
@@ -224,12 +226,11 @@ def replay(folder: RunFolder, student: str) -> Replay:
 
 
 class _Record:
-    """What a run's events say of its training: for every step the leases, losses and verdicts that stand."""
+    """What a run's events say of its training: for every step the leases and losses that stand."""
 
     def __init__(self, events: Iterable[Mapping[str, Any]]) -> None:
         self.steps: dict[int, list[RowPlan]] = {}
         self.losses: dict[tuple[int, int], float] = {}
-        self.verdicts: dict[tuple[int, int], tuple[int, str]] = {}  # at which step
         self.planted: dict[int, int] = {}  # whose question
         self.textbooks: set[int] = set()
         self.held_out: set[int] = set()
@@ -244,15 +245,12 @@ class _Record:
                 step = event["step"]
                 self.steps = {key: plans for key, plans in self.steps.items() if key <= step}
                 self.losses = {key: loss for key, loss in self.losses.items() if key[0] <= step}
-                self.verdicts = {key: row for key, row in self.verdicts.items() if row[0] <= step}
             case "lease":
                 plans = [row_plan(row) for row in event["rows"]]
                 self.steps[plans[0].step] = plans
             case "observe":
                 step = event["step"]
                 self.losses |= dict(zip(((step, i) for i in event["ids"]), event["losses"], strict=True))
-            case "verdict":
-                self.verdicts[event["exercise"], event["cycle"]] = event["step"], event["verdict"]
             case "hold_out":
                 self.held_out.add(event["id"])
             case "plant":

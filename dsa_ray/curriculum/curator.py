@@ -551,7 +551,7 @@ class Curator:
         dynamics = self._config.dynamics
         share = int(dynamics.planted_share * number)
         due = min(max(dynamics.planted_min, share), number // PLANT_EVERY + share)
-        if len(self.table.planted) >= due or self._is_replay(self.table.asked(question).skills):
+        if len(self.table.planted) >= due or self._is_replay(self.table.skills_of(question)):
             return
         answer = self.table.wrong_answer_for(question, self._rng, self._config.train.row_tokens)
         if answer is None:

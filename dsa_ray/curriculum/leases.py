@@ -50,8 +50,11 @@ class LeaseLedger:
 
     def open_steps(self) -> list[list[RowPlan]]:
         """The rows that are planned or out, step by step."""
-        rows = (row for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank]))
-        return [list(step) for _, step in groupby(sorted(rows, key=attrgetter("lease")), key=attrgetter("step"))]
+        rows = sorted(self._open_rows(), key=attrgetter("lease"))
+        return [list(step) for _, step in groupby(rows, key=attrgetter("step"))]
+
+    def _open_rows(self) -> list[RowPlan]:
+        return [row for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank])]
 
     def add_step(self, rows: list[RowPlan]) -> None:
         """Queue the rows of one step; each rank gets the same number."""
@@ -114,8 +117,7 @@ class LeaseLedger:
         self._reported = {}
 
     def state_dict(self) -> dict[str, Any]:
-        rows = [row for rank in range(self.ranks) for row in (*self._out[rank].values(), *self._planned[rank])]
-        plain = [plain_row(row) for row in rows]
+        plain = [plain_row(row) for row in self._open_rows()]
         return {"closed_step": self.closed_step, "next_lease": self.next_lease, "ranks": self.ranks, "rows": plain}
 
     def load_state_dict(self, state: dict[str, Any]) -> list[RowPlan]:

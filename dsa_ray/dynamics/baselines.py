@@ -169,7 +169,7 @@ class Baselines:
         return mean - self._skill_levels(skills), spread
 
     def _skill_levels(self, codes: np.ndarray) -> np.ndarray:
-        """By code of a combination of skills."""
+        """Of combinations of skills, given by their codes."""
         if not self._fitted:
             reach = _LONG * self._window if self._by_skill else 0
             skills, above = (self._real[name][max(0, self.cycles - reach) :] for name in ("skills", "above"))

@@ -28,7 +28,7 @@ class SkillLevels:
         self._numbers: dict[str, int] = {}
         self._spans = Columns(first="i4", count="i4")  # of a combination, by code
         self._members = Columns(skill="i4")
-        self._levels = np.zeros(0)  # by number of a skill
+        self._levels = Columns(level="f8")  # of a skill, by number
 
     def code(self, skills: tuple[str, ...]) -> int:
         """The number of a combination; a new one gets the next."""
@@ -36,7 +36,10 @@ class SkillLevels:
             self._codes[skills] = len(self._codes)
             self._spans.append_one(first=len(self._members), count=len(skills))
             for skill in skills:
-                self._members.append_one(skill=self._numbers.setdefault(skill, len(self._numbers)))
+                if skill not in self._numbers:
+                    self._numbers[skill] = len(self._numbers)
+                    self._levels.append_one(level=0.0)
+                self._members.append_one(skill=self._numbers[skill])
         return self._codes[skills]
 
     def fit(self, codes: np.ndarray, above: np.ndarray) -> None:
@@ -48,13 +51,12 @@ class SkillLevels:
         """
         skills, cycles = self._skills(codes)
         totals = np.bincount(skills, weights=above[cycles], minlength=len(self._numbers))
-        self._levels = totals / (np.bincount(skills, minlength=len(self._numbers)) + _PRIOR)
+        self._levels["level"][:] = totals / (np.bincount(skills, minlength=len(self._numbers)) + _PRIOR)
 
     def levels(self, codes: np.ndarray) -> np.ndarray:
         """The level of each of these combinations, int[n] -> float64[n]; 0 for skills that no cycle was of."""
         skills, places = self._skills(codes)
-        known = np.pad(self._levels, (0, len(self._numbers) - len(self._levels)))
-        totals = np.bincount(places, weights=known[skills], minlength=len(codes))
+        totals = np.bincount(places, weights=self._levels["level"][skills], minlength=len(codes))
         return totals / np.maximum(1, np.bincount(places, minlength=len(codes)))
 
     def _skills(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,13 +36,7 @@ def quarantined(journal: str) -> dict[int, Mapping[str, Any]]:
     Those that a restart of the trainer made void, or that somebody took back, are not among them.
     """
     dropped: dict[int, Mapping[str, Any]] = {}
-    for _, rows in iter_segments(journal, "events"):
-        for row in rows:
-            if row["event"] == "verdict" and Action.DROP in row["decision"]["actions"]:
-                dropped.setdefault(row["exercise"], row)
-            elif row["event"] == "attempt":
-                dropped = {exercise: event for exercise, event in dropped.items() if event["step"] <= row["step"]}
-            elif row["event"] == RESTORE:
-                for exercise in row["exercises"]:
-                    dropped.pop(exercise, None)
+    for row in standing_verdicts(journal, taken_back=False):
+        if Action.DROP in row["decision"]["actions"]:
+            dropped.setdefault(row["exercise"], row)
     return dropped
