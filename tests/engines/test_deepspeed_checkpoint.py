@@ -20,6 +20,7 @@ from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine
 from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, step_name
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import prepare
+from tests.engines.ranks import spawn
 from tests.training.builders import random_row, random_steps, tiny_model
 
 STEPS = 7
@@ -90,12 +91,12 @@ def norms(folder: Path) -> list[float]:
     ],
 )
 def test_killed_and_resumed_the_loss_curve_is_the_same_to_the_last_bit(tmp_path: Path, world: int, changes) -> None:
-    mp.spawn(_run, args=(world, str(tmp_path), "straight", changes, 0), nprocs=world)
+    spawn(_run, str(tmp_path), "straight", changes, 0, ranks=world)
     died_or_lost_its_peer = (mp.ProcessExitedException, mp.ProcessRaisedException)
     with pytest.raises(died_or_lost_its_peer, match=r"SIGKILL|Connection|gloo"):
-        mp.spawn(_run, args=(world, str(tmp_path), "killed", changes, 5), nprocs=world)
+        spawn(_run, str(tmp_path), "killed", changes, 5, ranks=world)
     assert CheckpointStore(f"{tmp_path}/killed").latest() == step_name(4)
-    mp.spawn(_run, args=(world, str(tmp_path), "killed", changes, 0), nprocs=world)
+    spawn(_run, str(tmp_path), "killed", changes, 0, ranks=world)
     assert curve(tmp_path, "killed", world) == curve(tmp_path, "straight", world)
 
 
@@ -114,11 +115,11 @@ def test_on_another_number_of_ranks_training_goes_on_as_it_would_have(
     tmp_path: Path, before: int, after: int, changes
 ) -> None:
     """Norms, which need every moment, step counter and hyperparameter of the optimizer to have come over."""
-    mp.spawn(_run, args=(before, str(tmp_path), "straight", changes, 0), nprocs=before)
+    spawn(_run, str(tmp_path), "straight", changes, 0, ranks=before)
     expected = norms(tmp_path)
     (tmp_path / "straight" / "latest").write_text(step_name(2))
     CheckpointStore(f"{tmp_path}/straight").discard_unfinished()
-    mp.spawn(_run, args=(after, str(tmp_path), "straight", changes, 0), nprocs=after)
+    spawn(_run, str(tmp_path), "straight", changes, 0, ranks=after)
     np.testing.assert_allclose(norms(tmp_path)[2:], expected[2:], rtol=1e-5)
 
 

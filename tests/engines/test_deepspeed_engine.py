@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 pytest.importorskip("deepspeed")
 
@@ -20,6 +19,7 @@ from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
 from dsa_ray.training.student import prepare
 from dsa_ray.training.torch_engine import TorchEngine
+from tests.engines.ranks import spawn
 from tests.training.builders import ARCHITECTURES, VOCABULARY, greedy, random_row, random_steps, tiny_model
 
 CONFIG = TrainConfig(precision="fp32", learning_rate=1e-2, warmup=0.0, rows_per_step=2, zero_stage=2)
@@ -171,7 +171,7 @@ def _train_rank(rank: int, world: int, folder: str, stage: int) -> None:
 
 @pytest.mark.parametrize("stage", [2, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1, 3))])
 def test_two_ranks_equal_one(tmp_path: Path, stage: int) -> None:
-    mp.spawn(_train_rank, args=(2, str(tmp_path), stage), nprocs=2)
+    spawn(_train_rank, str(tmp_path), stage, ranks=2)
     one = TorchEngine(tiny_model(), config_with(rows_per_step=4))
     expected = train(one, random_steps(4, 4))
     weights = exported(one, tmp_path / "plain")
