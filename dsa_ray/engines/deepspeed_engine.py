@@ -13,6 +13,7 @@ import io
 import math
 import os
 import pickle
+import re
 import shutil
 import tempfile
 import uuid
@@ -44,7 +45,10 @@ import deepspeed
 import deepspeed.ops
 from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.config import DeepSpeedConfigError
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils import logger as _deepspeed_logger
+from deepspeed.utils.tensor_fragment import fragment_address
 
 # DeepSpeed logs to stdout by a handler of its own; standard output belongs to the caller.
 _deepspeed_logger.handlers.clear()
@@ -56,6 +60,11 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 # ZeRO 3 calls collectives by names that torch renames: one warning per call.
 warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
+
+_ONLY_WEIGHTS = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_REFUSAL = re.compile(r"(?:Trying to load )?[Uu]nsupported (?:global|GLOBAL|operand).*")
+_OWN_CLASSES: list[Any] = [ZeroStageEnum, LossScaler, DynamicLossScaler, fragment_address]
+"""What DeepSpeed's shards hold beside tensors and plain values."""
 
 _MAX_BUCKET = 500_000_000
 """DeepSpeed's default bucket, elements; a small model gets buckets of its own size."""
@@ -139,13 +148,13 @@ class DeepSpeedEngine:
         tag = tag or _latest(folder)
         origin = checked_origin(Path(folder, tag), self._origin())
         try:
-            if origin.ranks == self._world or _replicated(self._engine):
-                path, _ = self._engine.load_checkpoint(folder, tag=tag)
-            else:
-                path = self._load_universal(folder, tag)
+            with _nothing_but_tensors():
+                if origin.ranks == self._world or _replicated(self._engine):
+                    path, _ = self._engine.load_checkpoint(folder, tag=tag)
+                else:
+                    path = self._load_universal(folder, tag)
         except (RuntimeError, OSError, ValueError, KeyError, AssertionError, EOFError, pickle.UnpicklingError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(f"{folder}/{tag}: DeepSpeed cannot read it ({first[:200]})") from error
+            raise CheckpointError(f"{folder}/{tag}: DeepSpeed cannot read it ({_fault(error)})") from error
         if path is None:
             raise CheckpointError(f"{folder}/{tag}: DeepSpeed finds no model states in it")
         random = Path(folder, tag, f"random-{torch.distributed.get_rank()}.pt")
@@ -268,6 +277,32 @@ def _without_checksums() -> Iterator[None]:
         yield
     finally:
         torch.serialization.set_crc32_options(before)
+
+
+@contextlib.contextmanager
+def _nothing_but_tensors() -> Iterator[None]:
+    """torch reads tensors, plain values and DeepSpeed's own few classes, and calls nothing else that a file names.
+
+    DeepSpeed asks for the opposite (`weights_only=False`) wherever it loads, and a checkpoint on shared storage may be
+    anybody's; torch's variable goes over what is asked for.
+    """
+    before = os.environ.get(_ONLY_WEIGHTS)
+    os.environ[_ONLY_WEIGHTS] = "1"
+    try:
+        with torch.serialization.safe_globals(_OWN_CLASSES):
+            yield
+    finally:
+        if before is None:
+            del os.environ[_ONLY_WEIGHTS]
+        else:
+            os.environ[_ONLY_WEIGHTS] = before
+
+
+def _fault(error: Exception) -> str:
+    """The line that tells; torch's refusals begin with advice."""
+    told = str(error).strip() or type(error).__name__
+    refusal = _REFUSAL.search(told)
+    return (refusal[0] if refusal else told.splitlines()[0])[:200]
 
 
 def _latest(folder: str) -> str:

@@ -158,6 +158,30 @@ def test_files_that_deepspeed_cannot_read_are_an_error_of_one_line(build, tmp_pa
     assert "\n" not in str(refusal.value)
 
 
+class _Command:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("which", ["*model_states.pt", "*optim_states.pt"])
+def test_a_checkpoint_cannot_run_anything(build, tmp_path: Path, which: str, ranks: int) -> None:
+    """Neither read as it is, nor while it is converted for another number of ranks."""
+    engine = build(config_with())
+    engine.save(str(tmp_path), "shards")
+    for file in (tmp_path / "shards").glob(which):
+        torch.save({**torch.load(file, weights_only=False), "extra": _Command(tmp_path / "made")}, file)
+    origin = tmp_path / "shards" / "engine.json"
+    origin.write_text(json.dumps({**json.loads(origin.read_text()), "ranks": ranks}))
+    with pytest.raises(CheckpointError, match=r"unsupported GLOBAL \w+\.mkdir") as refusal:
+        engine.load(str(tmp_path), "shards")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "made").exists()
+
+
 def test_random_states_come_back(build, tmp_path: Path) -> None:
     engine = build(config_with())
     engine.save(str(tmp_path), "shards")
