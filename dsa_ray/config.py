@@ -6,6 +6,7 @@ line: the key, what is wrong, what to do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from dsa_ray.credentials import keys_with_secrets
 from dsa_ray.sections import (
     BudgetConfig,
     ChecksConfig,
@@ -376,12 +378,32 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
+        _check_secrets(self)
         _check_graph(self.graph)
         _check_teacher(self)
         _check_train(self)
         _check_dynamics(self)
         _check_curriculum(self)
         return self
+
+
+def _check_secrets(config: Config) -> None:
+    """The configuration is written into config.json, the report and the dashboard. No message repeats the value."""
+    for name, one in _teachers(config):
+        if not re.fullmatch("[A-Z_][A-Z0-9_]*", one.api_key_env):
+            raise ValueError(
+                f"{name}.api_key_env: takes the name of an environment variable, in capitals, never the key itself; "
+                "put the key into a variable, and its name here"
+            )
+    for key in keys_with_secrets(config.model_dump()):
+        raise ValueError(
+            f"{key}: this address holds a password or key, which config.json would show; "
+            "give it by the environment, as teacher.api_key_env says or as the storage's own library reads it"
+        )
+
+
+def _teachers(config: Config) -> list[tuple[str, TeacherConfig]]:
+    return [("teacher", config.teacher), *((f"teachers.{n}", one) for n, one in enumerate(config.teachers))]
 
 
 def _check_graph(graph: GraphConfig) -> None:
@@ -399,8 +421,7 @@ def _check_graph(graph: GraphConfig) -> None:
 
 
 def _check_teacher(config: Config) -> None:
-    teacher = config.teacher
-    for name, one in [("teacher", teacher), *((f"teachers.{n}", one) for n, one in enumerate(config.teachers))]:
+    for name, one in _teachers(config):
         if one.kind == "openai" and not one.base_url:
             raise ValueError(f"{name}.base_url: an openai teacher needs its endpoint; set {name}.base_url=http://...")
         if one.kind == "python" and not one.factory:

@@ -45,15 +45,16 @@ class OpenAIEngine:
         self._concurrency = concurrency
         self._window = Window(concurrency)
         self._client: httpx.AsyncClient | None = None
+        self._key = ""
         self._bad_requests: int | None = 0
         self.version = "0"
 
     async def start(self) -> None:
         """Wait up to a minute for the endpoint to answer anything; refuses a wrong key or address."""
-        key = os.environ.get(self._key_variable, "")
+        self._key = os.environ.get(self._key_variable, "")
         local = urlsplit(self._base).hostname in ("127.0.0.1", "localhost", "::1")
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             limits=httpx.Limits(max_connections=self._concurrency, max_keepalive_connections=self._concurrency),
             timeout=httpx.Timeout(self._timeout_s, connect=CONNECT_S, pool=None),
             trust_env=not local,
@@ -135,17 +136,22 @@ class OpenAIEngine:
             return "an answer that is not a chat completion"
         if status == 429 or status >= 500:
             self._window.pushed_back()
-            return f"status {status}: {_message(answer)}"
+            return f"status {status}: {self._message(answer)}"
         if self._bad_requests is not None:
             self._bad_requests += 1
             if self._bad_requests >= BAD_REQUESTS:
                 self._refuse(answer)
-        raise EngineError(f"{self._base}: status {status}: {_message(answer)}")
+        raise EngineError(f"{self._base}: status {status}: {self._message(answer)}")
+
+    def _message(self, answer: httpx.Response) -> str:
+        """The endpoint's own words, on one line; some repeat the key, and errors end in the journal and the report."""
+        text = answer.text.replace(self._key, "***") if self._key else answer.text
+        return " ".join(text.split())[:200]
 
     def _refuse(self, answer: httpx.Response) -> None:
         hint = {401: self._key_variable, 403: self._key_variable, 404: "teacher.model and teacher.base_url"}
         remedy = hint.get(answer.status_code, "teacher.model and generate.structured")
-        raise EngineRefused(f"{self._base}: status {answer.status_code}: {_message(answer)}; look at {remedy}")
+        raise EngineRefused(f"{self._base}: status {answer.status_code}: {self._message(answer)}; look at {remedy}")
 
 
 def _answer(response: httpx.Response) -> EngineAnswer | None:
@@ -163,11 +169,6 @@ def _answer(response: httpx.Response) -> EngineAnswer | None:
     if reason not in ("stop", "length"):
         raise EngineError(f"the endpoint ended the answer with {str(reason)[:40]!r}")
     return EngineAnswer(text=text, finish_reason=reason, output_tokens=tokens, input_tokens=asked)
-
-
-def _message(response: httpx.Response) -> str:
-    """The endpoint's own words, on one line."""
-    return " ".join(response.text.split())[:200]
 
 
 def _retry_after(response: httpx.Response) -> float:

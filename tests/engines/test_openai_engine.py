@@ -102,6 +102,16 @@ def test_a_wrong_key_or_model_is_refused_at_once(status: int, hint: str):
         assert len(server.bodies) == 1
 
 
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_key_that_the_endpoint_repeats_is_in_no_error(monkeypatch: pytest.MonkeyPatch, status: int):
+    monkeypatch.setenv("TEST_KEY", "sk-hidden")
+    with serve(lambda number, body: error(status, "Incorrect API key provided: sk-hidden.")) as server:
+        (failure,) = answers(server, CALL, timeout_s=1.0)
+        assert isinstance(failure, EngineError | EngineRefused)
+        assert "Incorrect API key provided: ***." in str(failure)
+        assert "sk-hidden" not in repr(failure)
+
+
 def test_a_bad_request_fails_alone_but_nothing_else_than_bad_requests_is_refused():
     with serve(lambda number, body: error(400, "too long") if body["seed"] else completion()) as server:
         calls = [EngineCall(messages=CALL.messages, max_tokens=9, seed=seed) for seed in [0, *[1] * 12]]
