@@ -18,6 +18,8 @@ _GRACE_S = 1.0
 _LIVES = 2
 """Processes that may die on one pair: one that was killed from outside must not make an answer wrong."""
 
+_PASSED_ON = frozenset({"PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
+
 
 class AnswerWorkerError(Exception):
     """The worker cannot run at all: a broken installation, or too little memory for its libraries."""
@@ -88,7 +90,7 @@ class AnswerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**_harmless_environment(), "PYTHONPATH": path},
         )
         self._process = process
         self._finalizer = weakref.finalize(self, _end, process)
@@ -120,6 +122,13 @@ class AnswerProcess:
             self._finalizer()
         self._process = None
         self._buffer = b""
+
+
+def _harmless_environment() -> dict[str, str]:
+    """What an interpreter needs. The worker reads what models write, so it is not given the keys that lie beside it."""
+    return {
+        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(("LC_", "PYTHON"))
+    }
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -121,7 +121,7 @@ def _outage(seconds: float, kill: bool) -> Figures:
     """Steps a second before an outage of the teacher and during it, and the share of waiting over the whole run.
 
     The reserve that training lives on meanwhile, visits between E and 2E of all that is written, grows with the run:
-    after a time t it lasts for about 0.8 t. So the outage comes in the middle, after one and a half times its length.
+    after a time t it lasts for about 0.8 t at most. So the outage comes in the middle, after twice its length.
     The teacher is paused for so long; or its process is killed, and the outage lasts until the replica that Ray starts
     anew has written, and at least half as long.
     """
@@ -129,7 +129,7 @@ def _outage(seconds: float, kill: bool) -> Figures:
         pause.off()
         trainer.allowed.release(10**6)
         warm = _reached(trainer, WARM_UP)
-        began = _reached(trainer, WARM_UP + int(1.5 * seconds / STEP_S))
+        began = _reached(trainer, WARM_UP + int(2 * seconds / STEP_S))
         if kill:
             written = _written(curator)
             os.kill(_teachers(folder)[-1], signal.SIGKILL)

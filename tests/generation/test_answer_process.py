@@ -48,6 +48,17 @@ def test_it_starts_with_the_first_pair_and_serves_many(worker: AnswerProcess) ->
     assert worker.starts <= before + 1
 
 
+def test_the_process_that_reads_what_models_write_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "hidden")
+    monkeypatch.setenv("LC_TIME", "C")
+    worker = AnswerProcess(timeout_s=3.0, memory_mib=1024)
+    assert worker.same("2", "2.0")
+    environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
+    worker.close()
+    assert b"hidden" not in environment
+    assert b"LC_TIME=C" in environment
+
+
 def test_closing_leaves_no_process_and_a_later_pair_starts_another(worker: AnswerProcess) -> None:
     assert worker.same("x", "x")
     pid = worker.pid
