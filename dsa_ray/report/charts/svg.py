@@ -85,11 +85,15 @@ class Scale:
         return [index * step for index in range(first, last + 1)]
 
 
+_LEAST_RANGE = 1e-300
+"""Below it a fifth of the range may be no number any more; values so near are shown as one."""
+
+
 def scale(values: Sequence[float], start: float, end: float, zero: bool = False) -> Scale:
     """A scale around the values with a little air; `zero` makes it begin at 0."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     low = 0.0 if zero else low
-    if high <= low:
+    if high - low < _LEAST_RANGE:
         low, high = (low, low + 1.0) if zero else (low - 0.5, low + 0.5)
     air = 0.05 * (high - low)
     return Scale(low if zero else low - air, high + air, start, end)

@@ -2,7 +2,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dsa_ray.report.charts import svg
@@ -25,6 +25,8 @@ def test_ticks_are_round_numbers_inside_the_scale(low: float, high: float, ticks
 
 
 @given(st.lists(finite, max_size=20), st.booleans())
+@example([0.0, 5e-324], False)
+@example([0.0, 5e-324], True)
 def test_a_scale_of_any_values_maps_into_its_pixels(values: list[float], zero: bool) -> None:
     made = svg.scale([abs(value) for value in values] if zero else values, 0, 100, zero)
     assert made.high > made.low
