@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from dsa_ray.sections import leaves
+
 _NAMES = frozenset({"key", "apikey", "api_key", "token", "access_token", "secret", "password", "sig", "signature"})
 """Query parameters that hold one; `sig` is that of Azure's shared access signatures."""
 
@@ -29,11 +31,8 @@ def has_secret(text: str) -> bool:
     return bool(_USER_INFO.search(text)) or any(name.lower() in _NAMES for name, _ in query)
 
 
-def keys_with_secrets(values: Mapping[str, Any] | list[Any] | tuple[Any, ...], prefix: str = "") -> Iterator[str]:
+def keys_with_secrets(values: Mapping[str, Any]) -> Iterator[str]:
     """Dotted keys of nested plain values (as of `model_dump`) whose text `has_secret`."""
-    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
-    for name, value in pairs:
-        if isinstance(value, Mapping | list | tuple):
-            yield from keys_with_secrets(value, f"{prefix}{name}.")
-        elif isinstance(value, str) and has_secret(value):
-            yield f"{prefix}{name}"
+    for key, value in leaves(values, into_lists=True):
+        if isinstance(value, str) and has_secret(value):
+            yield key

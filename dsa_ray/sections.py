@@ -5,7 +5,8 @@ Part of `dsa_ray.config`, which checks the parts against each other.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,21 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def leaves(
+    values: Mapping[str, Any] | list[Any] | tuple[Any, ...], prefix: str = "", *, into_lists: bool = False
+) -> Iterator[tuple[str, Any]]:
+    """Nested plain values, as of `model_dump`, as pairs of a dotted key and a value.
+
+    A list is a value, or with `into_lists` a section whose keys are 0, 1, 2; what is empty is a value.
+    """
+    for name, value in values.items() if isinstance(values, Mapping) else enumerate(values):
+        nested = isinstance(value, Mapping) or (into_lists and isinstance(value, list | tuple))
+        if nested and value:
+            yield from leaves(value, f"{prefix}{name}.", into_lists=into_lists)
+        else:
+            yield f"{prefix}{name}", value
 
 
 class ChecksConfig(Section):

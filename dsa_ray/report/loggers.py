@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.sections import leaves
 
 logger = logging.getLogger(__name__)
 
@@ -105,15 +106,7 @@ def figures(row: Mapping[str, Any]) -> dict[str, float]:
 
 def parameters(config: Config) -> dict[str, Any]:
     """The configuration as flat `section.key` pairs."""
-    return dict(_flat(config.model_dump(mode="json"), ""))
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return dict(leaves(config.model_dump(mode="json")))
 
 
 class _TensorBoard:

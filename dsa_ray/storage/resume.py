@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dsa_ray.config import Config, ConfigError
+from dsa_ray.sections import leaves
 
 MAY_CHANGE = (
     "run.name",
@@ -60,8 +61,8 @@ def check_resume(stored: Config, given: Config, *, allow: bool = False) -> None:
     """
     if allow:
         return
-    before = dict(_leaves(stored.model_dump(mode="json")))
-    now = dict(_leaves(given.model_dump(mode="json")))
+    before = _set_values(stored)
+    now = _set_values(given)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and not _may_change(key)]
     if changed:
         shown = [f"{key}: was {before.get(key)!r}, is now {now.get(key)!r}" for key in changed[:SHOWN]]
@@ -76,9 +77,6 @@ def _may_change(key: str) -> bool:
     return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif not isinstance(value, Mapping):
-            yield f"{prefix}{name}", value
+def _set_values(config: Config) -> dict[str, Any]:
+    """An empty section sets nothing."""
+    return {key: value for key, value in leaves(config.model_dump(mode="json")) if not isinstance(value, Mapping)}
