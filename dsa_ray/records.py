@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+
+def shallow(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, their values as they are: `dataclasses.asdict` takes ten times as long."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 class Scope(StrEnum):

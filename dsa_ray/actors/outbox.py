@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dsa_ray.records import Completion
 from dsa_ray.streams.batches import Batch, StaleReader
 
-LINGER_S = 0.02
+LINGER_S = 0.05
 """How long a batch waits for company: one block per row would cost more in the stream than all the checks."""
 
 

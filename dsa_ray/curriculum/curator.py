@@ -46,6 +46,7 @@ from dsa_ray.records import (
     Scope,
     Verdict,
     VerdictClass,
+    shallow,
 )
 from dsa_ray.storage.quarantine import RESTORE
 
@@ -630,8 +631,9 @@ class Curator:
         else:
             self.sampler.set_weight(verdict.exercise, decision.weight)
         children = self._order_children(decision, verdict)
-        told = {"decision": asdict(decision), "children": children, "exercises": len(self.table)}
-        self._emit({"event": "verdict", **asdict(verdict), **told})
+        decided = {**shallow(decision), "orders": tuple(map(shallow, decision.orders))}
+        told = {"decision": decided, "children": children, "exercises": len(self.table)}
+        self._emit({"event": "verdict", **shallow(verdict), **told})
 
     def _order_children(self, decision: Decision, verdict: Verdict) -> list[int]:
         children = []

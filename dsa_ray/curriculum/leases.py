@@ -7,12 +7,12 @@ attempt of the trainer takes over what the older one had not trained.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from dsa_ray.records import PackedItem, RowPlan, TextRef
+from dsa_ray.records import PackedItem, RowPlan, TextRef, shallow
 
 
 class LeaseLedger:
@@ -140,22 +140,12 @@ class LeaseLedger:
 
 
 def plain_row(row: RowPlan) -> dict[str, Any]:
-    """A `RowPlan` in plain values: what `dataclasses.asdict` gives, at a fraction of its cost."""
-    plain = {name: getattr(row, name) for name in _ROW_FIELDS}
-    plain["items"] = tuple(map(_plain_item, row.items))
-    return plain
-
-
-_ROW_FIELDS = tuple(field.name for field in fields(RowPlan))
-_ITEM_FIELDS = tuple(field.name for field in fields(PackedItem))
+    """A `RowPlan` in plain values: what `dataclasses.asdict` gives."""
+    return {**shallow(row), "items": tuple(map(_plain_item, row.items))}
 
 
 def _plain_item(item: PackedItem) -> dict[str, Any]:
-    plain = {name: getattr(item, name) for name in _ITEM_FIELDS}
-    for place in ("prompt", "answer"):
-        ref: TextRef = plain[place]
-        plain[place] = {"segment": ref.segment, "row": ref.row}
-    return plain
+    return {**shallow(item), "prompt": shallow(item.prompt), "answer": shallow(item.answer)}
 
 
 def row_plan(row: dict[str, Any]) -> RowPlan:

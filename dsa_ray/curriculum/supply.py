@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from dsa_ray.config import Config
@@ -32,6 +31,7 @@ from dsa_ray.records import (
     SkillBrief,
     SkillGraph,
     TextRef,
+    shallow,
 )
 from dsa_ray.skills.coverage import Coverage
 from dsa_ray.skills.edits import Edit, with_edit
@@ -252,7 +252,7 @@ class Supply:
             self.coverage.order(request)
             if cause is not None:
                 self._children.append(request)
-            self._emit({"event": "request", **asdict(request)})
+            self._emit({"event": "request", **shallow(request)})
         return request
 
     def child_requests(self) -> Sequence[ExerciseRequest]:

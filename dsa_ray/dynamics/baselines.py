@@ -121,9 +121,9 @@ class Baselines:
             self._real.append(**rows, above=rows["mean"] - np.median(recent))
         self._fitted = False
 
-    def skill_level(self, skills: Skills) -> float:
-        """What is taken off the mean of an exercise of these skills now; 0 where nothing is known of them."""
-        return float(self._skill_levels(np.array([self._skills.code(skills)]))[0])
+    def skill_levels(self, skills: Sequence[Skills]) -> list[float]:
+        """What is taken off the means of exercises of these skills now; 0 where nothing is known of them."""
+        return self._skill_levels(np.array([self._skills.code(each) for each in skills], "i8")).tolist()
 
     def levels(self) -> Levels:
         """The baselines as they stand."""

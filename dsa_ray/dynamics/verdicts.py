@@ -195,13 +195,14 @@ class Judge:
         if not real:
             return []
         levels = self.levels()
+        judged = [*(self._early if early else ()), *real]
+        of_skills = self.baselines.skill_levels([skills_of(cycle.exercise) for cycle in judged])
         return [
-            self._verdict(cycle, step, skills_of(cycle.exercise), levels)
-            for cycle in (*(self._early if early else ()), *real)
+            self._verdict(cycle, step, cycle.mean - above, levels)
+            for cycle, above in zip(judged, of_skills, strict=True)
         ]
 
-    def _verdict(self, cycle: CompletedCycle, step: int, skills: tuple[str, ...], levels: Levels) -> Verdict:
-        mean = cycle.mean - self.baselines.skill_level(skills)
+    def _verdict(self, cycle: CompletedCycle, step: int, mean: float, levels: Levels) -> Verdict:
         verdict, reason = judge(mean, cycle.spread, levels, self._config)
         return Verdict(
             exercise=cycle.exercise,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2.runtime import Context
 
 from dsa_ray.generation.lessons import SYLLABUS_KINDS, LessonError, lessons
 from dsa_ray.generation.schemas import schema
@@ -225,14 +226,19 @@ def _block(template: Template, role: str, values: Mapping[str, Any]) -> str:
     if role not in template.blocks:
         raise PromptError(f"template {template.name}: has no block {role!r}")
     try:
-        text = "".join(template.blocks[role](template.new_context(dict(values))))
+        text = "".join(template.blocks[role](_context(template, values)))
     except TemplateError as error:
         raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None
     return text.strip()
 
 
+def _context(template: Template, values: Mapping[str, Any]) -> Context:
+    """What a template sees. Its own way to add the globals is most of the time that a short template takes."""
+    return template.new_context({**template.environment.globals, **values}, shared=True)
+
+
 def _rendered(template: Template, values: Mapping[str, Any]) -> str:
     try:
-        return template.render(dict(values)).strip()
+        return "".join(template.root_render_func(_context(template, values))).strip()
     except TemplateError as error:
         raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dsa_ray.records import Completion, ExerciseRequest, Rejection, Written
+from dsa_ray.records import Completion, Rejection, Written, shallow
 from dsa_ray.storage.texts import request_from_row, written_row
 
 Outcome = tuple[bool, str]
@@ -46,13 +46,7 @@ class Examines(Protocol):
 
 def completion_json(completion: Completion) -> str:
     """One completion as JSON; `completion_from_json` gives back an equal record."""
-    row = {name: getattr(completion, name) for name in _COMPLETION}
-    row["request"] = {name: getattr(completion.request, name) for name in _REQUEST}
-    return json.dumps(row)
-
-
-_COMPLETION = tuple(field.name for field in fields(Completion))
-_REQUEST = tuple(field.name for field in fields(ExerciseRequest))
+    return json.dumps({**shallow(completion), "request": shallow(completion.request)})
 
 
 def completion_from_json(text: str) -> Completion:

@@ -47,7 +47,7 @@ class StreamPlan:
     """CPUs reserved for each examiner."""
     examiners: int = 1
     """Examiner actors. Duplicates are found within one of them only."""
-    max_rows: int = 64
+    max_rows: int = 256
     """Completions in a batch."""
     wait_s: float = 1.0
     """How long a poll waits for the first completion."""

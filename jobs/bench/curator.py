@@ -4,8 +4,8 @@
 
 Each size runs in a process of its own (see _crowd.py), without Ray: what a lease takes while that many exercises are
 known, how many losses a second the histories take, what an exercise costs in memory. Then exercises a second through
-the real ring, written or trained on, whichever is less, with rows of 2,048 tokens (some sixty exercises); beside
-`ray.util.queue` with one put and one get per item, and nothing else running.
+the real ring, each written, trained on once and judged, whichever is least, with rows of 2,048 tokens (some sixty
+exercises); beside `ray.util.queue` with one put and one get per item and nothing else running, before and after it.
 `--quick` measures one million exercises, and the ring for a shorter time.
 """
 
@@ -28,7 +28,8 @@ from ray.util.queue import Queue
 MILLION = 1_000_000
 STEPS = 3000
 WINDOW_S = 30.0
-QUEUE_ITEMS = 300
+QUEUE_ITEMS = 1000
+EACH = ("written", "trained", "judged")
 
 
 def main() -> int:
@@ -52,7 +53,7 @@ def main() -> int:
             bars["peak_gib_of_10m"] = at_most(large["peak_gib"] * 10 * MILLION / parsed.exercises, 16.0)
     if parsed.only != "crowd":
         figures["ring"] = ring = _ring(WINDOW_S / 2 if parsed.quick else WINDOW_S)
-        bars["ring_to_queue"] = at_least(min(ring["written_per_s"], ring["trained_per_s"]) / ring["queue_per_s"], 5.0)
+        bars["ring_to_queue"] = at_least(min(ring[f"{name}_per_s"] for name in EACH) / ring["queue_per_s"], 5.0)
     return finish("curator", figures, bars, skipped, packages=("ray", "numpy"))
 
 
@@ -72,12 +73,13 @@ def _ring(seconds: float) -> dict[str, Any]:
         made = _paced.config(
             "curator",
             storage,
-            generate={"slots": 1024, "in_flight": 256, "exercises_per_skill": 20_000, "replay": 0.0},
+            generate={"slots": 4096, "in_flight": 512, "exercises_per_skill": 20_000, "replay": 0.0},
             train={"steps": 10**6, "rows_per_step": 2, "slots": 32, "row_tokens": 2048},
+            dynamics={"visits": 1, "visit_cap": 1},
         )
         pause = _paced.Pause(storage)
-        with _paced.ring_of(made, {"seconds": 0.0, "at_once": 256}, pause) as (curator, folder):
-            queue = _queue_rate()
+        with _paced.ring_of(made, {"seconds": 0.0, "at_once": 512}, pause) as (curator, folder):
+            queue = [_queue_rate()]
             trainer = _paced.Trainer(curator, folder.journal, made, 0.0)
             trainer.start()
             trainer.allowed.release(10**6)
@@ -90,14 +92,19 @@ def _ring(seconds: float) -> dict[str, Any]:
             time.sleep(seconds)
             last, passed = _counts(curator, trainer), time.monotonic() - began
             trainer.stop()
+            pause.on()
+            time.sleep(5.0)
+            queue.append(_queue_rate())
     found = {name: (last[name] - first[name]) / passed for name in first}
-    print("  ring  " + "  ".join(f"{name} {value:,.0f}/s" for name, value in found.items()) + f"  queue {queue:,.0f}/s")
-    return {f"{name}_per_s": value for name, value in found.items()} | {"queue_per_s": queue}
+    print("  ring  " + "  ".join(f"{name} {value:,.0f}/s" for name, value in found.items()))
+    print("  queue, before and after  " + "  ".join(f"{rate:,.0f}/s" for rate in queue))
+    return {f"{name}_per_s": value for name, value in found.items()} | {"queue_per_s": sum(queue) / len(queue)}
 
 
 def _counts(curator: Any, trainer: _paced.Trainer) -> dict[str, float]:
     status = ray.get(curator.status.remote())
-    return {"written": status["written"], "trained": trainer.examples, "steps": len(trainer.steps)}
+    counts = {"written": status["written"], "trained": trainer.examples, "judged": sum(status["verdicts"].values())}
+    return {**counts, "steps": len(trainer.steps)}
 
 
 def _queue_rate() -> float:

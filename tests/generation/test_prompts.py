@@ -113,6 +113,19 @@ def test_the_version_follows_the_templates_content(tmp_path: Path) -> None:
     assert version("variant", str(tmp_path)) == version("variant")
 
 
+def test_a_template_of_ones_own_has_loops_macros_and_other_templates(tmp_path: Path) -> None:
+    (tmp_path / "lines.j2").write_text("{% macro line(n) %}{{ n }}:{{ range(n) | sum }}{% endmacro %}")
+    (tmp_path / "ask.j2").write_text("About {{ skill.name }}.")
+    (tmp_path / "exercise.j2").write_text(
+        "{% import 'lines.j2' as lines %}"
+        "{% block system %}{% for n in range(2, 4) %}{{ n }} {% endfor %}{% endblock %}"
+        "{% block user %}{% from 'lines.j2' import line %}{% set ns = namespace(n=3) %}{{ line(ns.n) }} "
+        "{% include 'ask.j2' %}{% endblock %}"
+    )
+    system, user = render(make_assignment(Kind.EXERCISE), [], templates=str(tmp_path)).messages
+    assert (system["content"], user["content"]) == ("2 3", "3:3 About Chain.")
+
+
 def test_a_broken_template_is_named(tmp_path: Path) -> None:
     (tmp_path / "exercise.j2").write_text("{% block system %}{{ nothing }}{% endblock %}{% block user %}{% endblock %}")
     (tmp_path / "textbook.j2").write_text("no blocks")
