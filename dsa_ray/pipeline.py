@@ -48,6 +48,8 @@ from dsa_ray.watchdog import Stalled, Watchdog
 
 TICK_S = 0.5
 STATUS_EVERY_S = 2.0
+SITTINGS_LOST = 8
+"""So many times the replica of the student may end during an exam; one more ends the run."""
 TRAINED = "trained"
 """Version name of the trained weights in the student's replica."""
 
@@ -61,15 +63,25 @@ class Exam:
     """Folder of the user's own templates."""
     answers: dict[str, list[str]] = field(default_factory=dict)
     pending: ray.ObjectRef | None = None
+    lost: int = 0
+    """Sittings whose replica ended meanwhile."""
 
     def messages(self) -> list[list[dict[str, str]]]:
         return [student_messages(question.question, templates=self.prompts) for question in self.questions]
 
     def collect(self, when: str) -> bool:
-        """Take the answers if they are there. Returns whether this sitting is over."""
+        """Take the answers if they are there. Returns whether this sitting is over.
+
+        Nothing is pending any more when the replica ended meanwhile: Ray starts another, which is to be asked again.
+        """
         if self.pending is not None and ray.wait([self.pending], timeout=0)[0]:
-            self.answers[when] = ray.get(self.pending)
-            self.pending = None
+            call, self.pending = self.pending, None
+            try:
+                self.answers[when] = ray.get(call)
+            except ray.exceptions.ActorUnavailableError:
+                self.lost += 1
+                if self.lost > SITTINGS_LOST:
+                    raise
         return when in self.answers
 
 
@@ -166,9 +178,10 @@ class _Run:
         self._clock.enter("exam")
         self._replicas = ring.replica_stats()
         ring.end_generation()
-        ring.load_student(TRAINED)
-        exam.pending = ring.ask_student(exam.messages())
         while not exam.collect("after"):
+            if exam.pending is None:
+                ring.load_student(TRAINED)
+                exam.pending = ring.ask_student(exam.messages())
             self._tick(phase="exam")
 
     def _tick(self, phase: str | None = None) -> None:

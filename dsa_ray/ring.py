@@ -26,6 +26,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.autoscaler.sdk import request_resources
 
+from dsa_ray.actors import patient
 from dsa_ray.actors.answering import Answering
 from dsa_ray.actors.curator import CuratorActor
 from dsa_ray.actors.pool import ReplicaPool
@@ -48,6 +49,8 @@ from dsa_ray.watchdog import Stalled
 
 REPLY_S = 60.0
 """An actor answers a question about its state within this, or it is gone."""
+RESTARTS = 8
+"""So often Ray starts recorder and trainer anew. Curator and replicas: as often as they end."""
 
 
 class RingBroken(Exception):
@@ -86,6 +89,7 @@ class Ring:
         self._offered = ""
         self._answering = Answering(config.watch.hang_s)
         self._asked: dict[str, ray.ObjectRef] = {}
+        self._incarnation: int | None = None
         self.notes: list[str] = []
         """What went wrong and was mended, a line each."""
         self.taken_up = ""
@@ -98,7 +102,10 @@ class Ring:
         self._placement = placement = place(config, self._scope)
         plain = config.model_dump(mode="json")
         self._curator = CuratorActor.options(
-            num_cpus=placement["curator"].cpus, name=self._name("curator"), resources=node_of(config, "core")
+            num_cpus=placement["curator"].cpus,
+            name=self._name("curator"),
+            resources=node_of(config, "core"),
+            max_restarts=-1,
         ).remote(plain, self._run.path, self._scope)
         ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
         self._starting = []
@@ -138,7 +145,21 @@ class Ring:
     def status(self) -> dict[str, Any]:
         """The curator's status. Raises `RingBroken` when a part has ended that should not have."""
         self._check_parts()
-        return _answer(self._curator.status.remote(), "the curator", REPLY_S)
+        status = self._ask_curator("status")
+        if status["incarnation"] != self._incarnation:
+            if self._incarnation is not None:
+                self.notes.append("the curator ended and was started anew; training went on from its last checkpoint")
+            self._incarnation = status["incarnation"]
+        return status
+
+    def _ask_curator(self, method: str) -> Any:
+        """The curator's answer, also when Ray is starting it anew."""
+        try:
+            return patient.call(self._curator, method, within_s=REPLY_S, call_s=REPLY_S)
+        except patient.ActorAway:
+            raise _silent("the curator", REPLY_S) from None
+        except ray.exceptions.ActorDiedError as error:
+            raise RingBroken(f"the curator died: {_reason(error)}") from error
 
     def tend(self) -> dict[str, Any]:
         """The curator's status, after letting replicas come and go by the backlog (`generate.min_replicas`).
@@ -153,10 +174,10 @@ class Ring:
         return status
 
     def metrics(self) -> list[dict[str, Any]]:
-        return _answer(self._curator.drain_metrics.remote(), "the curator", REPLY_S)
+        return self._ask_curator("drain_metrics")
 
     def facts(self) -> dict[str, Any]:
-        return ray.get(self._curator.facts.remote(), timeout=REPLY_S)
+        return self._ask_curator("facts")
 
     @property
     def starting(self) -> bool:
@@ -203,8 +224,11 @@ class Ring:
 
     def load_student(self, version: str) -> None:
         """Let the student's replica take up the trained weights from the run folder."""
-        call = self._student.load_weights.remote(self._run.student, version)
-        _answer(call, "the student's replica, loading weights,", self._config.watch.engine_start_s)
+        limit_s = self._config.watch.engine_start_s
+        try:
+            patient.call(self._student, "load_weights", self._run.student, version, within_s=limit_s, call_s=limit_s)
+        except patient.ActorAway:
+            raise _silent("the student's replica, loading weights,", limit_s) from None
 
     def take_up(self, snapshot: Mapping[str, Any]) -> None:
         """Let the student's replica load a published snapshot while it serves; its pause goes into the metrics.
@@ -243,7 +267,8 @@ class Ring:
             rank_group=node_of(self._config, "rank"),
         )
         core = node_of(self._config, "core")
-        self._trainer = TrainerActor.options(name=self._name("trainer"), resources=core).remote()
+        again = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+        self._trainer = TrainerActor.options(name=self._name("trainer"), resources=core, **again).remote()
         self._fit = self._trainer.fit.remote(
             self._config.model_dump(mode="json"), self._run.path, self._student_model, self._curator, shares
         )
@@ -260,7 +285,7 @@ class Ring:
 
     def end_generation(self) -> None:
         """The teacher is not needed any more: wait for the recorder, then free its replicas."""
-        ray.get(self._curator.wind_down.remote(), timeout=REPLY_S)
+        self._ask_curator("wind_down")
         if self._recording is not None:
             _answer(self._recording, "the recorder, asked to end,", self._config.watch.stall_s)
             self._recording = None
@@ -295,6 +320,8 @@ class Ring:
             name=self._name("recorder"),
             num_cpus=placement["recorder"].cpus,
             max_concurrency=2,
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
             resources=node_of(config, "core"),
         ).remote(self._run.journal, self._name("curator"), names, examiner, stream, config.watch.stall_s)
         return recorder.run.remote()
@@ -372,7 +399,11 @@ def _answer(call: ray.ObjectRef, who: str, within_s: float) -> Any:
     try:
         return ray.get(call, timeout=within_s)
     except ray.exceptions.GetTimeoutError:
-        raise Stalled(f"{who} has not answered for {within_s:.0f} s: its process is stopped, or hangs") from None
+        raise _silent(who, within_s) from None
+
+
+def _silent(who: str, seconds: float) -> Stalled:
+    return Stalled(f"{who} has not answered for {seconds:.0f} s: its process is stopped, or hangs")
 
 
 def _value(call: ray.ObjectRef) -> Any:

@@ -126,6 +126,39 @@ def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path
         assert len(exercise["losses"]) == exercise["visits"]
 
 
+def test_a_killed_curator_is_started_anew_and_nothing_is_lost(tmp_path: Path):
+    config = small(tmp_path)
+    killed: list[int] = []
+    back: list[float] = []
+
+    def kill_the_curator(status: dict[str, Any]) -> None:
+        if status["step"] >= 30 and not killed:
+            killed.append(status["incarnation"])
+            os.kill(killed[0], signal.SIGKILL)
+            back.append(time.monotonic())
+        elif killed and len(back) == 1 and status["incarnation"] != killed[0]:
+            back.append(time.monotonic())
+
+    facts = drive(config, kill_the_curator)
+    assert len(back) == 2
+    assert facts["status"]["attempt"] == 2
+    assert facts["status"]["step"] == facts["status"]["steps"]
+    told = events(config)
+    assert [event["attempt"] for event in told if event["event"] == "attempt"] == [1, 2]
+    minted = Counter(event["id"] for event in told if event["event"] == "request")
+    assert max(minted.values()) == 1
+    journal = f"{config.run.storage}/{config.run.name}/journal"
+    written = Counter(row["id"] for _, rows in iter_segments(journal, "written") for row in rows)
+    assert max(written.values()) == 1
+    assert written.keys() <= minted.keys()
+    assert facts["exercises"].keys() <= written.keys()
+    for exercise in facts["exercises"].values():
+        assert len(exercise["losses"]) == exercise["visits"]
+    replay = local.replay(RunFolder.open(f"{config.run.storage}/{config.run.name}"), config.student.model)
+    assert replay.verdicts == replay.recorded
+    assert back[1] - back[0] < 30  # some seconds, on a machine that has time
+
+
 @pytest.mark.slow
 def test_a_skill_that_is_added_meanwhile_is_written_and_trained(tmp_path: Path):
     config = small(tmp_path, steps=120)

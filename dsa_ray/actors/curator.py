@@ -1,9 +1,16 @@
-"""The curator as a Ray actor: one event loop, one state, every method idempotent."""
+"""The curator as a Ray actor: one event loop, one state, every method idempotent.
+
+When its process ends Ray starts another, which takes up what the run folder holds: the journal's items and requests,
+and of training what the latest checkpoint says. The ranks notice at their next call, which fails, and begin a new
+attempt from that checkpoint; replicas and recorder go on where they are. So that no id is given out twice, a request is
+leased only when the event that minted it is durable.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,17 +45,26 @@ class CuratorActor:
         self._host = CuratorHost(parse(config), run, scope=scope)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()
+        self._durable_ids = 0
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self._begin(anew=True)
 
     async def start(self) -> dict[str, Any]:
         """Restore what the run folder holds, order what is missing, begin to journal. Returns the status."""
         if self._flusher is None:
-            self._host.restore()
-            self._host.start()
-            self._flusher = asyncio.create_task(self._flush_forever())
+            self._begin(anew=False)
         return self._host.status()
 
+    def _begin(self, anew: bool) -> None:
+        self._host.restore(anew)
+        self._host.start()
+        self._flusher = asyncio.create_task(self._flush_forever())
+
     async def lease_requests(self, replica: str, incarnation: str, n: int) -> list[Assignment]:
-        return self._host.guard(self._host.curator.lease_requests, replica, incarnation, n) or []
+        leased = self._host.guard(self._host.curator.lease_requests, replica, incarnation, n) or []
+        if any(assignment.request.id >= self._durable_ids for assignment in leased):
+            await self._flush()
+        return leased
 
     async def accept(self, segment: int, rows: Sequence[Mapping[str, Any]]) -> None:
         self._host.guard(self._host.accept, segment, rows)
@@ -61,20 +77,26 @@ class CuratorActor:
 
     async def begin_attempt(self, state: bytes | None, ranks: int | None = None) -> int:
         """A trainer with so many ranks starts from a checkpoint's state; see `CuratorHost.begin_attempt`."""
-        return self._host.begin_attempt(state, ranks)
+        attempt = self._host.begin_attempt(state, ranks)
+        await self._flush()  # its number is not given again
+        return attempt
 
     async def open_rows(self, rank: int) -> tuple[int, int]:
         """A reader begins; see `CuratorHost.open_rows`."""
+        self._host.require_attempt()
         return self._host.open_rows(rank)
 
     async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+        self._host.require_attempt()
         return self._host.guard(self._host.lease_rows, rank, attempt, n, reader)
 
     async def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
+        self._host.require_attempt()
         return bool(self._host.guard(self._host.observe, report, ids, losses))
 
     async def want_checkpoint(self, step: int) -> None:
         """Keep the state at the end of `step` for `checkpoint`; training may go on as soon as this returns."""
+        self._host.require_attempt()
         self._host.want_snapshot(step)
 
     async def checkpoint(self, step: int) -> bytes:
@@ -105,7 +127,8 @@ class CuratorActor:
         self._host.wind_down()
 
     async def status(self) -> dict[str, Any]:
-        return self._host.status()
+        """The host's status, and the process that gives it: another one when the curator was started anew."""
+        return {**self._host.status(), "incarnation": os.getpid()}
 
     async def drain_metrics(self) -> list[dict[str, Any]]:
         return self._host.drain_metrics()
@@ -124,7 +147,7 @@ class CuratorActor:
 
     async def _flush(self) -> None:
         async with self._journal:
-            events = self._host.take_events()
+            events, ids = self._host.take_events(), self._host.curator.supply.book.next_id
             try:
                 await asyncio.to_thread(self._host.write_events, events)
             except OSError as error:
@@ -132,3 +155,4 @@ class CuratorActor:
                     f"the journal cannot be written: {error.strerror or error} ({error.filename or 'disk'})"
                 )
                 raise
+            self._durable_ids = ids

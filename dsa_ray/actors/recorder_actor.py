@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from dsa_ray.actors import patient
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
@@ -23,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 CRASHES = 3
 """So many crashes of the stream in a row, with nothing written between them, end the run."""
-CALL_S = 30.0
-"""Deadline of one call to the curator; it is called again until `stall_s`."""
 
 
 class GenerationFault(Exception):
@@ -35,7 +34,8 @@ class GenerationFault(Exception):
 class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.
 
-    Use with `max_concurrency` of at least 2, so that `stats` answers while `run` runs.
+    Use with `max_concurrency` of at least 2, so that `stats` answers while `run` runs. Both may be called again after
+    a restart: what the journal holds is known, and what a replica was not confirmed comes once more.
 
     Args:
         journal: folder or URI of the run's journal.
@@ -109,16 +109,12 @@ class RecorderActor:
 
     def _tell(self, method: str, *arguments: Any) -> Any:
         """Call the curator until it answers, while it lives: every method is idempotent."""
-        began = time.monotonic()
-        while True:
-            try:
-                return ray.get(getattr(self._curator, method).remote(*arguments), timeout=CALL_S)
-            except ActorDiedError as error:
-                raise GenerationFault("the curator died") from error
-            except (RayActorError, GetTimeoutError) as error:
-                if time.monotonic() - began > self._stall_s:
-                    raise GenerationFault(f"the curator was away for {self._stall_s:g} s (watch.stall_s)") from error
-                time.sleep(0.2)
+        try:
+            return patient.call(self._curator, method, *arguments, within_s=self._stall_s)
+        except ActorDiedError as error:
+            raise GenerationFault("the curator died") from error
+        except patient.ActorAway as error:
+            raise GenerationFault(f"the curator was away for {self._stall_s:g} s (watch.stall_s)") from error
 
 
 def _one_line(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from ray.actor import ActorHandle
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from dsa_ray.actors import patient
 from dsa_ray.actors.checkpointing import CHECKPOINTS, REPLY_S, Checkpointer, Commit, forget_ray_snapshot
 from dsa_ray.actors.publishing import Publisher
 from dsa_ray.actors.whereabouts import note_process
@@ -49,9 +50,12 @@ class TrainerShares:
     """Ray resource of the nodes on which ranks may lie."""
 
 
-@ray.remote(num_cpus=0, max_restarts=0)
+@ray.remote(num_cpus=0)
 class TrainerActor:
-    """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor."""
+    """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor.
+
+    Called again after a restart, `fit` goes on from the latest checkpoint.
+    """
 
     def fit(self, config: dict[str, Any], run: str, student_path: str, curator: ActorHandle, shares: Any) -> None:
         note_process("trainer")
@@ -130,7 +134,7 @@ def _train(setup: dict[str, Any]) -> None:
     model, tokenizer = load_student(setup["student"], config.train)
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
     checkpointer = Checkpointer(engine, tokenizer, config, setup["run"], curator)
-    attempt = _begin_attempt(curator, checkpointer.restore(), rank)
+    attempt = _begin_attempt(curator, checkpointer.restore(), rank, config.watch.stall_s)
     publisher = Publisher(engine, tokenizer, setup["run"], curator)
     reporter = _Reporter((checkpointer, publisher), curator, config, rank, attempt)
     rows = map(from_batch, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")))
@@ -141,11 +145,12 @@ def _train(setup: dict[str, Any]) -> None:
         checkpointer.export(merged=False, name=f"{STUDENT}/adapter")
 
 
-def _begin_attempt(curator: ActorHandle, state: bytes | None, rank: int) -> int:
+def _begin_attempt(curator: ActorHandle, state: bytes | None, rank: int, patience_s: float) -> int:
     """Open an attempt at the curator, from the state of a checkpoint if any. All ranks learn its number."""
     attempt = torch.zeros(1, dtype=torch.int64)
     if rank == 0:
-        attempt[0] = ray.get(curator.begin_attempt.remote(state, torch.distributed.get_world_size()), timeout=REPLY_S)
+        ranks = torch.distributed.get_world_size()
+        attempt[0] = patient.call(curator, "begin_attempt", state, ranks, within_s=patience_s, call_s=REPLY_S)
     if torch.cuda.is_available():
         attempt = attempt.cuda()
     torch.distributed.broadcast(attempt, src=0)

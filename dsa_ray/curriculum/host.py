@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from dsa_ray.curriculum.supply import Supply
 from dsa_ray.records import RowPlan, Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
 from dsa_ray.skills.start import Start, read_start
+from dsa_ray.storage.checkpoints import CheckpointStore
 from dsa_ray.storage.edits import new_edits
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
@@ -63,6 +64,7 @@ class CuratorHost:
         self._wanted: int | None = None
         self._snapshot: dict[str, Any] | None = None
         self._readers: Counter[int] = Counter()
+        self._anew = self._begun = False
         self.failure: str | None = None
         self.checkpoints: list[dict[str, Any]] = []
         """What `saved` was told."""
@@ -71,20 +73,38 @@ class CuratorHost:
         supply = Supply(config, self._emit, self._start(), scope)
         self.curator = Curator(config, self._emit, clock, supply)
 
-    def restore(self) -> None:
-        """Rebuild from the run's journal. Accepted items are never lost and never written again."""
-        events = (row for _, rows in iter_segments(self._run.journal, EVENTS) for row in rows)
+    def restore(self, anew: bool = False) -> None:
+        """Rebuild from the run's journal. Accepted items are never lost and never written again.
+
+        Args:
+            anew: an earlier curator of this very job has ended. Training is as the latest checkpoint says until the
+                trainer begins its next attempt, whose number no earlier one had.
+        """
+        attempts = [0]
+        events = self._noting_attempts(attempts)
         written = (
             (segment, numbers(row, index))
             for segment, rows in iter_segments(self._run.journal, STREAM)
             for index, row in enumerate(rows)
         )
         self.curator.restore_supply(events, written)
+        self._anew = anew
+        if anew:
+            self.curator.ledger.attempt = max(attempts)
+
+    def _noting_attempts(self, attempts: list[int]) -> Iterator[dict[str, Any]]:
+        """The events, and the numbers of the attempts among them."""
+        for _, rows in iter_segments(self._run.journal, EVENTS):
+            attempts.extend(row["attempt"] for row in rows if row["event"] == "attempt")
+            yield from rows
 
     def start(self) -> None:
         """Order what is missing."""
         self.curator.start()
         self._write_graph()
+        store = CheckpointStore(self._run.checkpoints)
+        if self._anew and (latest := store.latest()) is not None:
+            self._return_to(store.read(latest, CURATOR_STATE), store.meta(latest)["ranks"])
 
     @property
     def generation_over(self) -> bool:
@@ -138,7 +158,14 @@ class CuratorHost:
     def begin_attempt(self, state: bytes | None, ranks: int | None = None) -> int:
         """A trainer with so many ranks (None: the configured ones) starts from a checkpoint's state, or from the base
         model (None)."""
-        ranks = ranks or self._config.train.ranks
+        self._return_to(state, ranks or self._config.train.ranks)
+        attempt = self.curator.begin_attempt()
+        self._begun = True
+        self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})
+        self.curator.tell_open()
+        return attempt
+
+    def _return_to(self, state: bytes | None, ranks: int) -> None:
         self.curator.resize(ranks)
         training = unpack_state(state) if state else None
         self._metrics.begin_attempt(ranks, training and training.get("metrics"))
@@ -147,10 +174,14 @@ class CuratorHost:
         else:
             self.curator.plant_known()
         self._wanted = self._snapshot = None
-        attempt = self.curator.begin_attempt()
-        self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})
-        self.curator.tell_open()
-        return attempt
+
+    def require_attempt(self) -> None:
+        """
+        Raises:
+            RuntimeError: the caller belongs to an attempt that an earlier curator opened.
+        """
+        if self._anew and not self._begun:
+            raise RuntimeError("the curator was started anew: the trainer has to begin again from its last checkpoint")
 
     def want_snapshot(self, step: int) -> None:
         """Keep the training state at the end of `step`, as soon as every rank has reported it.

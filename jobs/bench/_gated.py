@@ -24,9 +24,12 @@ from dsa_ray.storage.run_folder import RunFolder
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart.yaml"
 ROUNDS = 4
-EXERCISES, STEPS = 640, 120
+EXERCISES, STEPS = 640, 48
+"""So few steps that a quarter of them finds enough visits among a quarter of the exercises."""
 PER_SKILL = 6
 """Before any verdict: about a quarter of the exercises, so that children make up the rest."""
+HALF_S = 300.0
+"""A half that takes longer has stopped: there is nothing to write, or nothing to train on."""
 OVERRIDES = (
     f"train.steps={STEPS}",
     f"generate.max_exercises={EXERCISES}",
@@ -110,6 +113,8 @@ class _Play:
         began = time.monotonic()
         ray.get(self._curator.allow.remote(writes, share))
         while not reached():
+            if time.monotonic() - began > HALF_S:
+                raise TimeoutError(f"after {HALF_S:g} s: {self._status}")
             time.sleep(0.1)
         return time.monotonic() - began
 
