@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup announce-quickstart quickstart test test-all lint format requirements
+.PHONY: help setup announce-quickstart quickstart test test-all chaos lint format requirements
 
 PYTHON ?= python3.11
 DEVICE ?= cpu
@@ -35,6 +35,7 @@ help:
 	echo "make quickstart   set up, then the whole ring on this machine, CPU only"
 	echo "make test         set up, then the tests"
 	echo "make test-all     the slow ones too"
+	echo "make chaos        whole runs under seeded faults (SCHEDULES=20 SEED=0), over a minute each"
 	echo "make lint         ruff"
 	echo "make requirements pin requirements/*.in anew"
 
@@ -55,6 +56,11 @@ test: setup
 test-all: setup
 	@.ci/prometheus
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+SCHEDULES ?= 20
+SEED ?= 0
+chaos: setup
+	@$(BIN)/python -m tests.chaos --schedules $(SCHEDULES) --seed $(SEED) $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -229,7 +229,7 @@ class _Run:
     def _take_facts(self) -> None:
         """What the curator knows, while it is still there."""
         if ray.is_initialized() and self._status:
-            with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
+            with contextlib.suppress(ray.exceptions.RayError, TimeoutError, RingBroken, Stalled):
                 self._log()
                 self._facts = self._ring.facts()
 

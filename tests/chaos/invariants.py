@@ -17,8 +17,8 @@ def violations(played: Played) -> list[str]:
     """What does not hold; nothing where all is well."""
     found = list(played.faults)
     if played.codes[-1] != Exit.OK:
-        last = [line for line in played.outputs[-1].splitlines() if line.strip()][-12:]
-        return [*found, f"ended with {played.codes}: " + " | ".join(last)]
+        codes, last = played.codes, [line for line in played.outputs[-1].splitlines() if line.strip()][-12:]
+        return [*found, f"ended with {[int(code) for code in codes]}: " + " | ".join(last)]
     events = list(rows(played.folder, "events"))
     return [*found, *_items(played, events), *_losses(events), *_state(played), *_replay(played)]
 
