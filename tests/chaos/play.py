@@ -32,6 +32,8 @@ NAME = "chaos"
 LOOK_S = 0.5
 FAILING_CALLS = {"error": 12, "dead": 1, "hang": 3}
 DISK = "64m"
+CALLS_DELAYED = "CoreWorkerService.grpc_server.PushTask=0:20000"
+"""Microseconds, drawn for each call of an actor or task. Ray itself does not start with all its messages delayed."""
 MARKS = {"examiner": "_Examination", "generation_reader": "ReadOutboxes", "training_reader": "Readrows"}
 """What the titles of Ray Data's processes hold."""
 
@@ -105,7 +107,7 @@ class Play:
     def _start(self, resume: bool) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), teacher.ORDERS: str(self._orders)}
         if self._schedule.delays:
-            environment["RAY_testing_asio_delay_us"] = "*=0:3000"
+            environment["RAY_testing_asio_delay_us"] = CALLS_DELAYED
         self._output = open(self._folder / f"output-{len(self._played.codes)}.txt", "w+")  # noqa: SIM115 (held)
         command = [sys.executable, "-m", "dsa_ray.cli", "run", str(self._config), *(["--resume"] if resume else [])]
         return subprocess.Popen(
