@@ -154,7 +154,9 @@ def gemma2() -> PreTrainedModel:
 def gpt_oss() -> PreTrainedModel:
     """Has attention sinks."""
     torch.manual_seed(0)
-    return GptOssForCausalLM(GptOssConfig(**SIZES, num_local_experts=2, num_experts_per_tok=1))
+    return GptOssForCausalLM(
+        GptOssConfig(**{**SIZES, "initializer_range": 0.1}, num_local_experts=2, num_experts_per_tok=1)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
