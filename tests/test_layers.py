@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "skills": {"storage"},
     "generation": {"storage"},
     "dynamics": {"storage"},
-    "training": {"storage"},
+    "training": {"storage", "generation"},
     "evaluation": {"storage", "generation"},
     "ladders": {"storage", "generation"},
     "curriculum": {"storage", "dynamics", "skills"},

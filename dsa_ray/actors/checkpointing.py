@@ -30,7 +30,7 @@ from dsa_ray.storage.checkpoints import META, STUDENT, CheckpointError, Checkpoi
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.versions import versions
 from dsa_ray.training.model_card import CARD, CardFacts, license_of, model_card
-from dsa_ray.training.staging import Staging
+from dsa_ray.training.staging import Staging, saying_when_full
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Checkpointer:
             loss: mean over the steps since the last save, nats per token.
 
         Raises:
-            CheckpointError: an earlier upload failed.
+            CheckpointError: an earlier upload failed, or there is no room to stage it.
         """
         began = time.perf_counter()
         self.wait()  # one staged checkpoint at a time
@@ -128,7 +128,8 @@ class Checkpointer:
         staging = Staging(self._engine.saved_bytes)
         if not staging.in_memory:
             logger.warning("checkpoint at step %d is staged on disk: %s", step, staging.reason)
-        self._engine.save(staging.folder, SHARDS)
+        with saying_when_full(staging.folder):
+            self._engine.save(staging.folder, SHARDS)
         weights = self._engine.copy_student()
         blocked_s = time.perf_counter() - began
         facts = {"step": step, "loss": loss, "ranks": self._ranks, "blocked_s": blocked_s, "staging": staging.reason}
@@ -152,10 +153,12 @@ class Checkpointer:
         """Write the student into the run folder; collective."""
         weights = self._engine.copy_student(merged=merged)
         if weights is not None:
-            staging = Staging(self._engine.saved_bytes)
+            staging = Staging(sum(tensor.nbytes for tensor in weights.values()))
             try:
-                self._engine.write_student(weights, staging.folder, self._tokenizer, merged=merged)
-                Folder(self._run).put_tree(staging.folder, name)
+                with saying_when_full(staging.folder):
+                    self._engine.write_student(weights, staging.folder, self._tokenizer, merged=merged)
+                with saying_when_full(self._run):
+                    Folder(self._run).put_tree(staging.folder, name)
             finally:
                 staging.discard()
         torch.distributed.barrier()
@@ -171,7 +174,8 @@ class Checkpointer:
         """In Ray Train's upload thread: what rank 0 adds, then this rank's part."""
         try:
             if weights is not None:
-                self._add(staging.folder, weights, facts)
+                with saying_when_full(staging.folder):
+                    self._add(staging.folder, weights, facts)
             self._store.write_part(name, self._rank, staging.folder)
         except BaseException as error:
             self._failure = error

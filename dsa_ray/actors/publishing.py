@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.actors.checkpointing import REPLY_S, SavingEngine
 from dsa_ray.storage.filesystem import Folder
+from dsa_ray.training.staging import saying_when_full
 
 PUBLISHED = "published"
 """Folder of the snapshots in a run."""
@@ -45,6 +46,7 @@ class Publisher:
         """Snapshot the weights at the end of `step`.
 
         Raises:
+            CheckpointError: there was no room for an earlier snapshot.
             OSError: an earlier snapshot could not be written.
         """
         if self._left_out():
@@ -77,7 +79,8 @@ class Publisher:
         version = f"step-{step:08d}"
         path = self._folder.path(version)
         self._folder.delete_tree(version)  # of an attempt that ended
-        self._engine.write_student(weights, path, self._tokenizer, merged=True)
+        with saying_when_full(path):
+            self._engine.write_student(weights, path, self._tokenizer, merged=True)
         told = {"version": version, "step": step, "path": path, "blocked_s": blocked_s}
         ray.get(self._curator.was_published.remote(told), timeout=REPLY_S)
         for old in [name for name in self._folder.names() if name < version][: -KEEP + 1]:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.config import ConfigError, TrainConfig
@@ -130,10 +131,13 @@ class DeepSpeedEngine:
         return torch.nn.utils.get_total_norm([p.grad for p in self._model.parameters() if p.grad is not None])
 
     def save(self, folder: str, tag: str) -> None:
-        """Write this rank's ZeRO shards and random state under folder/tag; rank 0 names it in folder/latest."""
+        """Write this rank's ZeRO shards and random state under folder/tag; rank 0 names it in folder/latest.
+
+        Frozen weights stay out: they are those of the base student.
+        """
         rank = torch.distributed.get_rank()
-        with _without_checksums():
-            self._engine.save_checkpoint(folder, tag=tag)
+        with _without_checksums(), _nothing_frozen(self._packed):
+            self._engine.save_checkpoint(folder, tag=tag, exclude_frozen_parameters=True)
         torch.save(random_state(), Path(folder, tag, f"random-{rank}.pt"))
         if rank == 0:
             write_origin(Path(folder, tag), self._origin())
@@ -150,7 +154,7 @@ class DeepSpeedEngine:
         try:
             with _nothing_but_tensors():
                 if origin.ranks == self._world or _replicated(self._engine):
-                    path, _ = self._engine.load_checkpoint(folder, tag=tag)
+                    path, _ = self._engine.load_checkpoint(folder, tag=tag, custom_load_fn=_load_trained)
                 else:
                     path = self._load_universal(folder, tag)
         except (RuntimeError, OSError, ValueError, KeyError, AssertionError, EOFError, pickle.UnpicklingError) as error:
@@ -277,6 +281,33 @@ def _without_checksums() -> Iterator[None]:
         yield
     finally:
         torch.serialization.set_crc32_options(before)
+
+
+@contextlib.contextmanager
+def _nothing_frozen(packed: PackedModel) -> Iterator[None]:
+    """The state dict without frozen weights: DeepSpeed leaves out neither tied ones nor the scales of 4-bit ones."""
+
+    def drop_frozen(module: nn.Module, state: dict[str, Any], *rest: Any) -> None:
+        kept = _trained(module) | {name for name, _ in module.named_buffers(remove_duplicate=False)}
+        for name in state.keys() - kept:
+            del state[name]
+
+    hook = packed.register_state_dict_post_hook(drop_frozen)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _load_trained(src: Mapping[str, Any], dst: nn.Module) -> None:
+    """What DeepSpeed calls to load the weights of a checkpoint: all that is trained has to be in it."""
+    if lacking := _trained(dst) - src.keys():
+        raise RuntimeError(f"{min(lacking)} and {len(lacking) - 1} more of the trained weights are missing")
+    dst.load_state_dict(src, strict=False)
+
+
+def _trained(module: nn.Module) -> set[str]:
+    return {name for name, weight in module.named_parameters(remove_duplicate=False) if weight.requires_grad}
 
 
 @contextlib.contextmanager

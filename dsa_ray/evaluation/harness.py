@@ -7,6 +7,7 @@ its final answer is mathematically the expected one.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from dsa_ray.config import ConfigError
 from dsa_ray.evaluation.exam import Checker, ExamError
 from dsa_ray.generation.answers import final_answer
 from dsa_ray.generation.prompts import student_messages
+from dsa_ray.generation.tokens import with_chat_template
 
 ACCURACY = "accuracy"
 """The metric of a task made of a local file."""
@@ -96,18 +98,19 @@ def run_tasks(
         raise ConfigError(f"--tasks: lm-evaluation-harness knows no {', '.join(unknown)}; see `lm_eval ls tasks`")
     own = [local_task(name, rows, checker, max_tokens) for name, rows in local.items()]
     backend, settings = _backend(model, gpus)
-    results = lm_eval.simple_evaluate(
-        model=backend,
-        model_args=settings,
-        tasks=[*named, *own],
-        limit=limit,
-        batch_size="auto" if gpus else 8,
-        device=None if gpus else "cpu",
-        apply_chat_template=True,
-        bootstrap_iters=0,
-        log_samples=False,
-        task_manager=manager,
-    )
+    with tempfile.TemporaryDirectory(prefix="dsa-tokenizer-") as folder:
+        results = lm_eval.simple_evaluate(
+            model=backend,
+            model_args={**settings, **tokenizer_settings(model, folder)},
+            tasks=[*named, *own],
+            limit=limit,
+            batch_size="auto" if gpus else 8,
+            device=None if gpus else "cpu",
+            apply_chat_template=True,
+            bootstrap_iters=0,
+            log_samples=False,
+            task_manager=manager,
+        )
     return scores(results or {})
 
 
@@ -155,6 +158,17 @@ def _backend(model: str, gpus: int) -> tuple[str, dict[str, Any]]:
     if gpus:
         return "vllm", {"pretrained": model, "gpu_memory_utilization": 0.8}
     return "hf", {"pretrained": model, "dtype": "auto"}
+
+
+def tokenizer_settings(model: str, folder: str) -> dict[str, str]:
+    """The tokenizer for a model that has no chat template: its own with the default one, written into `folder`."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    if tokenizer.chat_template:
+        return {}
+    with_chat_template(tokenizer).save_pretrained(folder)
+    return {"tokenizer": folder}
 
 
 def _row(line: str, where: str) -> dict[str, str]:

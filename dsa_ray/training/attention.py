@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ _LARGEST_HEAD = 256
 """Largest head that torch's flash kernels take."""
 _GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 """torch 2.11 shares keys among queries unasked; later versions want to be told."""
+
+
+class UnknownAttention(Exception):
+    """A model whose attention is more than a softmax of scaled products: these functions would leave a part out."""
 
 
 def varlen_runs(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> bool:
@@ -35,7 +40,12 @@ def segment_attention(
     segment_bounds: tuple[tuple[int, int], ...] = (),
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention inside each of the bounds; query, key and value are [1, heads, T, head size]."""
+    """Causal attention inside each of the bounds; query, key and value are [1, heads, T, head size].
+
+    Raises:
+        UnknownAttention: the model caps its scores or has attention sinks.
+    """
+    _refuse_extras(kwargs)
     dtype = query.dtype
     if query.device.type == "cpu":
         # Without AMX the bf16 backward of torch's CPU flash attention takes 2 to 3 times as long as the fp32 one.
@@ -68,7 +78,11 @@ def varlen_attention(
     Args:
         segment_starts: int32[segments + 1], where each segment starts and the last one ends; none: all is one.
         longest_segment: tokens.
+
+    Raises:
+        UnknownAttention: the model caps its scores or has attention sinks.
     """
+    _refuse_extras(kwargs)
     dtype = value.dtype
     if torch.is_autocast_enabled(query.device.type):
         dtype = torch.get_autocast_dtype(query.device.type)
@@ -80,6 +94,13 @@ def varlen_attention(
     starts, longest = (segment_starts, segment_starts), (longest_segment, longest_segment)
     out = varlen_attn(query, key, value, *starts, *longest, scale=scaling, window_size=window, **_GROUPED)
     return out[None], None
+
+
+def _refuse_extras(kwargs: Mapping[str, Any]) -> None:
+    """transformers gives such extras by name (Gemma-2, GPT-OSS), and torch's attention knows none of them."""
+    for name in ("softcap", "s_aux"):
+        if kwargs.get(name) is not None:
+            raise UnknownAttention(f"attention with {name}")
 
 
 def _window_mask(length: int, window: int, device: torch.device) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dsa_ray.training.attention import SEGMENTS, VARLEN, varlen_runs
+from dsa_ray.training.attention import SEGMENTS, VARLEN, UnknownAttention, varlen_runs
 from dsa_ray.training.collate import NO_LOSS
 from dsa_ray.training.head import ChunkedHead, chunkable
 from dsa_ray.training.loss import RowTensors, cross_entropy, row_tensors, rows_at_once
@@ -63,7 +63,7 @@ class PackedModel(nn.Module):
         self._autocast = autocast
         self._vocabulary = model.config.get_text_config().vocab_size
         self._head: ChunkedHead | None = None
-        self._plain_attention = model.config._attn_implementation
+        self._plain_attention = _plain_attention(model)
         self.isolation = Isolation.SEPARATE
         device = next(model.parameters()).device
         if isolation is Isolation.VARLEN and not varlen_runs(model.config.get_text_config(), device, self.dtype):
@@ -97,7 +97,7 @@ class PackedModel(nn.Module):
         Args:
             rows: positions whose logits may exist at one time; none: what suits the device.
         """
-        with torch.autocast(row.input_ids.device.type, self._autocast, enabled=self._autocast is not None):
+        with self._arithmetic(row):
             if self.isolation is Isolation.SEPARATE:
                 return self._forward_separately(row)
             return self._forward_packed(row, rows or rows_at_once(self._vocabulary, row.input_ids.device))
@@ -107,14 +107,18 @@ class PackedModel(nn.Module):
         in_pieces = self._head is not None and len(row.targets) > rows
         if in_pieces:
             self._head.ask(row.targets, rows)
-        output = self.model(
+        logits = self._logits(row)
+        return logits[0, :, 0] if in_pieces else cross_entropy(logits[0], row.targets)
+
+    def _logits(self, row: RowTensors) -> Tensor:
+        """[1, P, V], or what the output layer was asked for in their place."""
+        return self.model(
             input_ids=row.input_ids,
             position_ids=row.position_ids,
             use_cache=False,  # with a cache transformers does not look for packed examples: they would leak
             logits_to_keep=row.where,
             **attention_arguments(self.isolation, row),
-        )
-        return output.logits[0, :, 0] if in_pieces else cross_entropy(output.logits[0], row.targets)
+        ).logits
 
     def _forward_separately(self, row: RowTensors) -> Tensor:
         losses = []
@@ -126,9 +130,19 @@ class PackedModel(nn.Module):
                 losses.append(cross_entropy(logits[where], row.targets[inside]))
         return torch.cat(losses)
 
+    def _arithmetic(self, row: RowTensors) -> torch.autocast:
+        return torch.autocast(row.input_ids.device.type, self._autocast, enabled=self._autocast is not None)
+
     def _use(self, way: Isolation) -> None:
         self.isolation = way
         self.model.set_attn_implementation(_ATTENTION.get(way, self._plain_attention))
+
+
+def _plain_attention(model: PreTrainedModel) -> str:
+    """The model's own attention; where it caps its scores (Gemma-2), not torch's, which would leave that out."""
+    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None
+    own = model.config._attn_implementation
+    return "eager" if capped and own == "sdpa" else own
 
 
 def _candidates(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> list[Isolation]:
@@ -150,17 +164,31 @@ def _chunked_head(packed: PackedModel, device: torch.device) -> ChunkedHead | No
     training = packed.training
     packed.eval()
     row, _ = _probe_rows(packed._vocabulary, device)
-    plain = packed(row)
-    packed._head = ChunkedHead(layer)
-    pieces = packed.forward(row, rows=len(row.targets) // 2)
+    unchanged = _gives_logits(packed, layer, row)
+    if unchanged:
+        plain = packed(row)
+        packed._head = ChunkedHead(layer)
+        pieces = packed.forward(row, rows=len(row.targets) // 2)
+        tolerance = _tolerance(packed)
+        unchanged = torch.allclose(pieces.float(), plain, rtol=tolerance, atol=tolerance)
     packed.train(training)
-    tolerance = _tolerance(packed)
-    if torch.allclose(pieces.float(), plain, rtol=tolerance, atol=tolerance):
+    if unchanged:
         return packed._head
-    packed._head = None
-    del layer.forward
+    if packed._head is not None:
+        packed._head = None
+        del layer.forward
     logger.info("%s changes its logits after the output layer: its loss is not taken in pieces", type(packed.model))
     return None
+
+
+def _gives_logits(packed: PackedModel, layer: nn.Module, row: RowTensors) -> bool:
+    """Whether the model's logits are what its output layer gives, to the last bit: no soft cap, no scale."""
+    given: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: given.append(output))
+    with packed._arithmetic(row):
+        logits = packed._logits(row)
+    hook.remove()
+    return len(given) == 1 and torch.equal(logits.float(), given[0].float())
 
 
 def attention_arguments(way: Isolation, row: RowTensors) -> dict[str, Any]:
@@ -183,7 +211,11 @@ def _isolates(packed: PackedModel, device: torch.device) -> bool:
     packed.eval()
     row, neighbours_changed = _probe_rows(packed._vocabulary, device)
     middle = torch.from_numpy(row.segment == 1).to(device)
-    first, second = packed(row)[middle], packed(neighbours_changed)[middle]
+    try:
+        first, second = packed(row)[middle], packed(neighbours_changed)[middle]
+    except UnknownAttention:
+        packed.train(training)
+        return False
     packed._use(Isolation.SEPARATE)
     alone = packed(row)[middle]
     packed._use(way)

@@ -71,9 +71,10 @@ def checked_origin(folder: Path, own: Origin) -> Origin:
 
 
 def saved_bytes(origin: Origin, dtype: torch.dtype) -> int:
-    """About how much one rank writes: its share of the optimizer's state, the weights, and the exported student."""
+    """About how much one rank writes: its share of the optimizer's state, and what is trained twice, for the exported
+    student."""
     shares = origin.ranks if origin.zero_stage else 1
-    return MOMENTS_BYTES * origin.trained // shares + 2 * origin.parameters * dtype.itemsize
+    return MOMENTS_BYTES * origin.trained // shares + 2 * origin.trained * dtype.itemsize
 
 
 def _elements(parameter: torch.nn.Parameter) -> int:

@@ -1,15 +1,25 @@
-"""Where a checkpoint is put together before it is uploaded: in memory when it fits, on the local disk when not."""
+"""Where a checkpoint is put together before it is uploaded: in memory when it fits, on the local disk when not.
+
+All ranks of a machine stage at the same time into the same memory: each writes down what it will take, and the next one
+counts what others have yet to write as taken.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import psutil
+from safetensors import SafetensorError
+
+from dsa_ray.storage.checkpoints import CheckpointError
 
 SHARED_MEMORY = "/dev/shm"
 HEADROOM = 1.25
@@ -19,6 +29,9 @@ SPARE_SHARE = 0.1
 GIB = 2**30
 _PREFIX = "dsa-checkpoint-"
 _LOCK = "lock"
+"""Held by who stages there; holds the bytes that it asked for."""
+_WRITER = "inline_container"
+"""In what torch's own writer raises when a write fails: a RuntimeError that tells no reason."""
 
 
 class Staging:
@@ -30,13 +43,17 @@ class Staging:
     """
 
     def __init__(self, size: int, shared_memory: str = SHARED_MEMORY) -> None:
-        self.reason = unfit(size, shared_memory)
-        """Why it is not in memory; empty when it is."""
-        root = tempfile.gettempdir() if self.reason else shared_memory
-        _sweep(root)
-        self._home, self._lock = _held_folder(root)
-        self.folder = str(self._home / "files")
-        os.mkdir(self.folder)
+        with _alone():
+            _sweep(shared_memory)
+            self.reason = unfit(size, shared_memory)
+            """Why it is not in memory; empty when it is."""
+            root = tempfile.gettempdir() if self.reason else shared_memory
+            _sweep(root)
+            self._home, self._lock = _held_folder(root)
+            self._lock.write(str(int(size * HEADROOM)).encode())
+            self._lock.flush()
+            self.folder = str(self._home / "files")
+            os.mkdir(self.folder)
 
     @property
     def in_memory(self) -> bool:
@@ -46,6 +63,44 @@ class Staging:
         """Delete it with all that is in it; may be called more than once."""
         shutil.rmtree(self._home, ignore_errors=True)
         self._lock.close()
+
+
+@contextlib.contextmanager
+def saying_when_full(folder: str) -> Iterator[None]:
+    """Whatever a library raises when there is no room to write is one error with one line.
+
+    Raises:
+        CheckpointError: no space is left.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not (full or isinstance(error, SafetensorError) or _WRITER in str(error)):
+            raise
+        told = str(error).strip().splitlines()[0][:200]
+        raise CheckpointError(
+            f"No space left in {folder} to write a checkpoint ({told}); free some, then go on with --resume"
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One process of this user at a time looks for room and takes it."""
+    with Path(tempfile.gettempdir(), f"{_PREFIX}{os.getuid()}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _promised(root: str) -> int:
+    """Bytes that others have asked for here and not written yet."""
+    total = 0
+    for home in Path(root).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError):  # another user's, or just being made or deleted
+            asked = int((home / _LOCK).read_bytes())
+            there = sum(file.stat().st_size for file in (home / "files").rglob("*") if file.is_file())
+            total += max(0, asked - there)
+    return total
 
 
 def _held_folder(root: str) -> tuple[Path, IO[bytes]]:
@@ -75,10 +130,11 @@ def unfit(size: int, shared_memory: str = SHARED_MEMORY) -> str:
     if not (os.path.isdir(shared_memory) and os.access(shared_memory, os.W_OK)):
         return f"{shared_memory} is not there"
     wanted = int(size * HEADROOM)
-    room = shutil.disk_usage(shared_memory).free
+    promised = _promised(shared_memory)
+    room = max(0, shutil.disk_usage(shared_memory).free - promised)
     if wanted > room:
         return f"{wanted / GIB:.2f} GiB do not fit into {shared_memory} ({room / GIB:.2f} GiB free)"
-    memory = _free_memory()
+    memory = _free_memory() - promised
     if wanted > memory:
         return f"{wanted / GIB:.2f} GiB would leave too little memory ({memory / GIB:.2f} GiB to spare)"
     return ""

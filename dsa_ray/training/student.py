@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from dsa_ray.config import TrainConfig
+from dsa_ray.generation.tokens import with_chat_template
 
 Student: TypeAlias = PreTrainedModel | PeftModel
 
@@ -42,11 +43,12 @@ def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTok
 
     Dropout is switched off: the losses of the training pass are compared over time, and noise would be read as spread.
     A tokenizer without a padding token gets its end token for one: rows are padded, but padding is never trained on.
+    One without a chat template gets the default one, on which its texts are trained, so that it is exported with it.
 
     Raises:
         StudentError: the tokenizer has no end token or more entries than the model; a module or library is missing.
     """
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = with_chat_template(AutoTokenizer.from_pretrained(path))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(path, dtype=training_dtype(config), **_quantization(config))

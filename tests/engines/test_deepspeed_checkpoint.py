@@ -138,6 +138,36 @@ def test_a_foreign_checkpoint_is_refused_in_one_line(build, tmp_path: Path, chan
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_checkpoint_of_an_adapter_comes_back_without_its_base(build, tmp_path: Path, stage: int) -> None:
+    config = config_with(zero_stage=stage, lora_rank=1)
+    engine = build(config)
+    run_rank(engine, [random_row()] * ROWS, ROWS, lambda report: None, config)
+    engine.save(str(tmp_path), "shards")
+    saved = torch.load(next((tmp_path / "shards").glob("*model_states.pt")), weights_only=False)
+    assert saved["module"]
+    assert all(".lora_" in name for name in saved["module"])
+    assert not saved.get("frozen_param_fragments")
+    fresh = build(config)
+    before = fresh.copy_student(merged=True)
+    fresh.load(str(tmp_path), "shards")
+    loaded, expected = fresh.copy_student(merged=True), engine.copy_student(merged=True)
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+    assert not all(torch.equal(before[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_that_lacks_weights_of_the_adapter_is_refused(build, tmp_path: Path) -> None:
+    engine = build(config_with(lora_rank=4))
+    engine.save(str(tmp_path), "shards")
+    file = next((tmp_path / "shards").glob("*model_states.pt"))
+    saved = torch.load(file, weights_only=False)
+    del saved["module"][next(name for name in saved["module"] if ".lora_" in name)]
+    torch.save(saved, file)
+    with pytest.raises(CheckpointError, match=r"lora_A.* of the trained weights are missing") as refusal:
+        build(config_with(lora_rank=4)).load(str(tmp_path), "shards")
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_folder_of_somebody_else_is_refused(build, tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     with pytest.raises(FileNotFoundError, match="was not written by this program"):

@@ -3,10 +3,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from dsa_ray.config import ConfigError
 from dsa_ray.evaluation.exam import ExamError
-from dsa_ray.evaluation.harness import TaskScore, check_harness, load_task, local_task, run_tasks, scores
+from dsa_ray.evaluation.harness import (
+    TaskScore,
+    check_harness,
+    load_task,
+    local_task,
+    run_tasks,
+    scores,
+    tokenizer_settings,
+)
+from tests.engines.tiny_model import tiny_llama
 
 
 class Same:
@@ -74,6 +84,17 @@ def test_without_the_harness_one_line_says_what_to_do(monkeypatch: pytest.Monkey
     monkeypatch.setattr("dsa_ray.evaluation.harness.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"^--tasks: .*pip install lm_eval"):
         check_harness()
+
+
+def test_a_model_without_a_chat_template_is_asked_by_the_default_one(tmp_path: Path) -> None:
+    model = tiny_llama(tmp_path / "model")
+    assert tokenizer_settings(model, str(tmp_path / "own")) == {}
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    settings = tokenizer_settings(model, str(tmp_path / "own"))
+    chat = AutoTokenizer.from_pretrained(settings["tokenizer"]).apply_chat_template(
+        [{"role": "user", "content": "Why?"}], tokenize=False
+    )
+    assert chat == "<s>Why?\n"
 
 
 def test_the_harness_really_runs_a_local_task(tmp_path: Path) -> None:

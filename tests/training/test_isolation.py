@@ -1,8 +1,17 @@
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
+    PreTrainedModel,
+)
 
+from dsa_ray.training import loss as loss_module
 from dsa_ray.training.collate import Row
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors
@@ -119,3 +128,47 @@ def test_activation_checkpointing_gives_the_same_gradients() -> None:
 def test_flash_kernels_are_refused_where_there_are_none() -> None:
     with pytest.raises(IsolationError, match="need a GPU"):
         PackedModel(tiny_model(), Isolation.VARLEN)
+
+
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "initializer_range": 0.5,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+def gemma2() -> PreTrainedModel:
+    """Caps its attention scores and its logits."""
+    torch.manual_seed(0)
+    return Gemma2ForCausalLM(Gemma2Config(**SIZES, attn_logit_softcapping=1.0, final_logit_softcapping=8.0))
+
+
+def gpt_oss() -> PreTrainedModel:
+    """Has attention sinks."""
+    torch.manual_seed(0)
+    return GptOssForCausalLM(
+        GptOssConfig(**{**SIZES, "initializer_range": 0.1}, num_local_experts=2, num_experts_per_tok=1)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("build", [gemma2, gpt_oss])
+def test_soft_caps_and_attention_sinks_are_not_left_out(build, dtype: torch.dtype, monkeypatch) -> None:
+    monkeypatch.setattr(loss_module, "_CHUNK_LOGITS", 3 * VOCABULARY)
+    row = random_row(LENGTHS)
+    model = build().to(dtype).eval()
+    model.set_attn_implementation("eager")
+    alone = losses_alone(model, row)
+    packed = PackedModel(build().to(dtype)).eval()
+    assert packed.isolation is not Isolation.SEGMENTS
+    assert losses(packed, row) == pytest.approx(alone, abs=1e-4 if dtype is torch.float32 else 0.03)
+    with pytest.raises(IsolationError):
+        PackedModel(build().to(dtype), Isolation.SEGMENTS)

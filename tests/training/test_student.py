@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from dsa_ray.config import TrainConfig
+from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
 from dsa_ray.training import student as student_module
 from dsa_ray.training.student import StudentError, load_student, prepare
 from dsa_ray.training.torch_engine import TorchEngine
@@ -119,6 +120,13 @@ def test_a_tokenizer_without_a_padding_token_trains_with_its_end_token(folder: s
     model, tokenizer = load_student(folder, FP32)
     assert tokenizer.pad_token == tokenizer.eos_token
     train_a_little(TorchEngine(model, FP32))
+
+
+def test_a_base_without_a_chat_template_is_exported_with_the_default_one(folder: str, tmp_path: Path) -> None:
+    assert AutoTokenizer.from_pretrained(folder).chat_template is None
+    model, tokenizer = load_student(folder, FP32)
+    TorchEngine(model, FP32).export_hf(str(tmp_path / "student"), tokenizer)
+    assert AutoTokenizer.from_pretrained(tmp_path / "student").chat_template == DEFAULT_CHAT_TEMPLATE
 
 
 def test_a_tokenizer_that_knows_more_than_the_model_is_refused(folder: str) -> None:
