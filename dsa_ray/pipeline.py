@@ -17,10 +17,10 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from rich.console import Console
@@ -46,6 +46,7 @@ from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.training.student import StudentError, check_student
 from dsa_ray.watchdog import Stalled, Watchdog
 
+T = TypeVar("T")
 TICK_S = 0.5
 STATUS_EVERY_S = 2.0
 SITTINGS_LOST = 8
@@ -127,6 +128,8 @@ class _Run:
         self._student_parameters = model_shape(student).parameters
         self._replicas: list[dict[str, Any]] = []
         self._status_written = 0.0
+        self._lost: list[str] = []
+        """What could not be written at the end, a line each."""
 
     def carry_out(self) -> int:
         """The whole run, and whatever can be told of it however it ends."""
@@ -150,14 +153,18 @@ class _Run:
             state, code, reason = "failed", Exit.FAILED, f"the run folder cannot be written: {error}"
         finally:
             with contextlib.suppress(KeyboardInterrupt):
-                self._take_facts()
-                self._ring.stop()
+                try:
+                    self._take_facts()
+                finally:
+                    self._ring.stop()
         self._clock.enter("report")
-        self._loggers.close()
-        told = [*([reason] if reason else []), *self._notes(), *self._conclude(state)]
+        self._keep("what the loggers held", self._loggers.close)
+        concluded = self._keep("summary and report", lambda: self._conclude(state)) or ()
         if self._status:
-            self._write_status(over=True)
-        self._view.close(told)
+            self._keep("status.json", lambda: self._write_status(over=True))
+        if self._lost and code == Exit.OK:
+            code = Exit.FAILED
+        self._view.close([*([reason] if reason else []), *self._notes(), *concluded, *self._lost])
         return code
 
     def _steps(self) -> None:
@@ -230,8 +237,16 @@ class _Run:
         """What the curator knows, while it is still there."""
         if ray.is_initialized() and self._status:
             with contextlib.suppress(ray.exceptions.RayError, TimeoutError, RingBroken, Stalled):
-                self._log()
                 self._facts = self._ring.facts()
+                self._keep("metrics.jsonl", self._log)
+
+    def _keep(self, what: str, write: Callable[[], T]) -> T | None:
+        """Write something at the end: on a disk that is full a run still ends with its reason."""
+        try:
+            return write()
+        except OSError as error:
+            self._lost.append(f"{what} could not be written: {error.strerror or error}")
+            return None
 
     def _notes(self) -> list[str]:
         """What went less well than it could, for the end of the screen."""
@@ -257,7 +272,8 @@ class _Run:
         """What was known when the run failed, for whoever has to find out why."""
         known = {"status": self._status, "replicas": self._replicas, "processes": processes()}
         dump = {"reason": reason, **known, "time": time.time()}
-        self._folder.write_text("failure.json", json.dumps(dump, indent=1, default=str))
+        text = json.dumps(dump, indent=1, default=str)
+        self._keep("failure.json", lambda: self._folder.write_text("failure.json", text))
 
 
 def _check_student(config: Config) -> None:

@@ -1,12 +1,18 @@
 """What the main job refuses before it starts anything."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 from dsa_ray.config import ConfigError, parse
-from dsa_ray.pipeline import run
+from dsa_ray.exits import Exit
+from dsa_ray.live import LiveView
+from dsa_ray.pipeline import _Run, run
+from dsa_ray.ring import RingBroken
+from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.tiny_model import tiny_llama
 
 
@@ -43,3 +49,27 @@ def test_a_student_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(ConfigError, match=r"^student\.model: .*cannot be read"):
         run(parse({"run": {"name": "one"}, "graph": {"target": "x"}, "student": {"model": student}}))
+
+
+def test_a_disk_that_is_full_at_the_end_takes_nothing_of_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse({"run": {"name": "one", "storage": str(tmp_path)}, "graph": {"target": "Limits"}})
+    stopped: list[bool] = []
+
+    def break_(ring: object) -> None:
+        raise RingBroken("the checkpoint was not written; step-20 stays the latest")
+
+    def full(folder: RunFolder, name: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+    monkeypatch.setattr("dsa_ray.ring.Ring.start", break_)
+    monkeypatch.setattr("dsa_ray.ring.Ring.stop", lambda ring: stopped.append(True))
+    with RunFolder.create(config.run.storage, config) as folder, LiveView(plain=True) as view:
+        monkeypatch.setattr(RunFolder, "write_text", full)
+        assert _Run(config, folder, view).carry_out() == Exit.FAILED
+    told = " ".join(capsys.readouterr().out.split())
+    assert "step-20 stays the latest" in told
+    assert "failure.json could not be written: No space left on device" in told
+    assert "summary and report could not be written: No space left on device" in told
+    assert stopped

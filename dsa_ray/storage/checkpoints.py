@@ -110,9 +110,12 @@ class CheckpointStore:
     def meta(self, name: str) -> dict[str, Any]:
         """What rank 0 wrote about it. Raises `CheckpointError` when it is no checkpoint of ours."""
         try:
-            return json.loads(self._folder.read(f"{name}/{META}"))
+            meta = json.loads(self._folder.read(f"{name}/{META}"))
         except (FileNotFoundError, ValueError):
-            raise CheckpointError(self._useless(name, f"its {META} is missing or broken")) from None
+            meta = None
+        if not isinstance(meta, dict) or not isinstance(meta.get("ranks"), int):
+            raise CheckpointError(self._useless(name, f"its {META} is missing or broken"))
+        return meta
 
     def prune(self, keep: int, *, keep_best: bool) -> list[str]:
         """Delete all but the last `keep` complete ones, the latest and, if wanted, the best; returns what went."""
@@ -174,7 +177,7 @@ class CheckpointStore:
 
     def _pointer(self, which: str) -> str | None:
         try:
-            name = self._folder.read(which).decode().strip()
+            name = self._folder.read(which).decode(errors="replace").strip()
         except FileNotFoundError:
             return None
         if not _NAME.match(name):

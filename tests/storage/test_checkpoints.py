@@ -85,6 +85,8 @@ def test_what_was_cut_short_is_cleared_away(store: CheckpointStore, tmp_path: Pa
         (lambda home: (home / "part-1.json").write_text("{"), r"parts of ranks \[1\] are missing"),
         (lambda home: (home / "meta.json").unlink(), r"meta\.json is missing or broken"),
         (lambda home: (home / "meta.json").write_text("]"), r"meta\.json is missing or broken"),
+        (lambda home: (home / "meta.json").write_text("[2]"), r"meta\.json is missing or broken"),
+        (lambda home: (home / "meta.json").write_text('{"step": 1}'), r"meta\.json is missing or broken"),
     ],
 )
 def test_damage_is_named_in_one_line_with_a_way_out(store: CheckpointStore, tmp_path: Path, harm, words: str) -> None:
