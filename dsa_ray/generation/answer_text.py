@@ -15,7 +15,7 @@ _TAIL = 20_000
 _ANSWER_LINE = re.compile(
     r"^[ \t>*_#-]*(?:the )?(?:final )?answer[ \t*_]*(?::|\bis\b)[ \t*_]*(.*)$", re.IGNORECASE | re.MULTILINE
 )
-_LAST_MARK = re.compile(r"(?:^|\n)####[ \t]*([^\s#][^\n]*)\s*\Z")
+_LAST_MARK = re.compile(r"(?:^|\n)####[ \t]*([^\s#][^\n]*+)\s*+\Z")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]{1,20}")
 _SYMBOLS = {"π": " pi ", "∞": " oo ", "√": " sqrt ", "≤": "<=", "≥": ">=", "≠": "!=", "\\cup": "∪", "°": " degrees"}

@@ -190,7 +190,7 @@ def _restore_latex(text: str) -> str:
     return text
 
 
-_ANSWER_LINE = re.compile(r"(?:\A|\n)[ \t*#]*(?:the )?(?:final )?answer[ \t*]*:[^\n]*\s*\Z", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"(?:\A|\n)[ \t*#]*(?:the )?(?:final )?answer[ \t*]*:[^\n]*+\s*+\Z", re.IGNORECASE)
 _ANSWER_LABEL = re.compile(r"\A[ \t*#]*(?:the )?(?:final )?answer[ \t*]*(?::|\bis\b)[ \t*]*", re.IGNORECASE)
 
 

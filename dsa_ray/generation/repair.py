@@ -18,7 +18,7 @@ MAX_DEPTH = 100
 """Deeper nesting is nobody's answer."""
 
 _STRAY_BACKSLASH = re.compile(r'(\\\\)|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|,(?=\s*(?:[}\]]|(?:```)?\s*\Z))|"', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|,(?=\s*+(?:[}\]]|(?:```)?+\s*+\Z))|"', re.DOTALL)
 """A whole string, a bracket, a comma that nothing follows, or the quote of a string that does not end."""
 _CLOSING = {"{": "}", "[": "]"}
 

@@ -20,7 +20,7 @@ from dsa_ray.storage.filesystem import Folder
 
 LONGEST_ANSWER = 200
 """A text without a marked final answer is one itself if it is no longer than this, characters."""
-_MARK = re.compile(r"\n?####[ \t]*[^\n]*\s*\Z")
+_MARK = re.compile(r"\n?####[^\n]*+\s*+\Z")
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 
 

@@ -114,7 +114,10 @@ def _huge(data: dict[str, object], rng: Random, canary: str) -> str:
     if rng.random() < 0.02:
         return json.dumps(data) + "x" * 10_000_000
     unit = rng.choice(("a", "{", '"', "\\", "1,", "no ", "🜁", ' "question": "x",', "\\u0000", "\n"))
-    data[rng.choice(list(data))] = unit * (rng.choice((3_000, 20_000, 190_000)) // len(unit))
+    size = rng.choice((3_000, 20_000, 190_000))
+    if rng.random() < 0.1:
+        return json.dumps(data)[:-1] + "," + rng.choice((" ", "\n", ", ")) * (size // 2) + rng.choice(("x", "```", ""))
+    data[rng.choice(list(data))] = unit * (size // len(unit))
     return json.dumps(data) if rng.random() < 0.7 else str(data)
 
 

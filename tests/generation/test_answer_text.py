@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -36,6 +37,12 @@ ANSWER_LIKE = st.text(st.sampled_from("0123456789.,;/^*()[]{}|+-=<>%$\\ xyzepifr
 )
 def test_the_final_answer_is_found(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
+
+
+def test_blanks_behind_a_mark_are_read_once() -> None:
+    began = time.perf_counter()
+    assert final_answer("#### 1" + " " * 19_000 + "x\ny") is None
+    assert time.perf_counter() - began < 0.2
 
 
 def test_only_the_end_of_a_long_text_is_searched() -> None:

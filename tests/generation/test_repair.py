@@ -61,7 +61,18 @@ def test_a_text_that_ends_inside_a_value_is_never_made_whole(cut: int) -> None:
         read(WHOLE[:cut])
 
 
-@pytest.mark.parametrize("text", ["{" * 100_000, '{"a":' * 50_000, '{"' * 60_000, "{,}" * 60_000, '{"\\"' * 50_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 100_000,
+        '{"a":' * 50_000,
+        '{"' * 60_000,
+        "{,}" * 60_000,
+        '{"\\"' * 50_000,
+        '{"question": "a",' + " " * 180_000 + "x",
+        '{"a": 1' + ",\n" * 90_000 + "x",
+    ],
+)
 def test_repair_takes_time_in_proportion_to_the_text(text: str) -> None:
     began = time.perf_counter()
     list(repaired(text))
