@@ -17,6 +17,7 @@ from dsa_ray import dynamics_commands, graph_commands
 from dsa_ray.config import Config, ConfigError, load
 from dsa_ray.exits import Exit
 from dsa_ray.graph_commands import EXPORTS, export_graph
+from dsa_ray.skills.graph import GraphError
 
 if TYPE_CHECKING:
     from dsa_ray.storage.run_folder import RunFolder
@@ -345,7 +346,10 @@ def eval_command(parsed: argparse.Namespace) -> int:
 
 def export_command(parsed: argparse.Namespace) -> int:
     if parsed.format in EXPORTS:
-        return export_graph(parsed)
+        try:
+            return export_graph(parsed)
+        except GraphError as error:
+            raise ConfigError(str(error)) from None
 
     from dsa_ray.storage.datasets import FORMATS, export, push
 

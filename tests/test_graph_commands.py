@@ -75,6 +75,14 @@ def test_what_is_exported_can_be_imported(here: Path, format: str) -> None:
     assert read_graph("again.yaml") == CALCULUS
 
 
+def test_a_broken_graph_is_one_line_for_export_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken.yaml").write_text("target: x\nskills: 3\n")
+    assert main(["export", "--format", "mermaid", "broken.yaml", "--out", "x.mmd"]) == 2
+    told = capsys.readouterr().err
+    assert "broken.yaml" in told
+    assert "Traceback" not in told
+
+
 def test_mermaid_is_for_export_only(here: Path) -> None:
     assert main(["export", "--format", "mermaid", "calculus.yaml", "--out", "x.mmd"]) == 0
     assert (here / "x.mmd").read_text().startswith("flowchart LR")

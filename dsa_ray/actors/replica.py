@@ -91,6 +91,7 @@ class Replica:
         self.name, self.incarnation = name, incarnation
         self._config, self._engine, self._lease, self._text, self._end = config, engine, lease, text, end
         self._in_flight = config.generate.in_flight
+        self._remote = config.teacher.kind == "openai"
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._outbox = Outbox(incarnation)
@@ -336,7 +337,7 @@ class Replica:
             async with asyncio.timeout(limit):
                 answer = await self._engine.generate(call)
         except TimeoutError:
-            self._meter.failed(by_engine=False)
+            self._meter.failed(by_engine=self._remote)
             raise EngineError(f"no answer within {limit:g} s (generate.request_timeout_s)") from None
         except EngineError:
             self._meter.failed(by_engine=True)
@@ -360,10 +361,15 @@ class Replica:
         raise AssertionError("generate.attempts is at least 1")
 
     def _watch(self) -> None:
-        """Runs in a thread of its own, so that a blocked event loop is noticed too."""
+        """Runs in a thread of its own, so that a blocked event loop is noticed too.
+
+        A model behind an address may be slow or away for as long as each request may take: another process here would
+        find it no better.
+        """
         watch = self._config.watch
+        hang_s = watch.hang_s + (self._config.generate.request_timeout_s if self._remote else 0.0)
         while not self._stopped.wait(min(1.0, watch.hang_s / 10)):
-            limit = watch.engine_start_s if self._loading else watch.hang_s
+            limit = watch.engine_start_s if self._loading else hang_s
             if (silent := self._meter.silent_s()) > limit:
                 reason = f"{self._meter.in_flight} requests in flight and no answer for {silent:.0f} s (watch.hang_s)"
                 self._end(f"engine of {self.name} hangs: {reason}")

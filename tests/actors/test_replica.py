@@ -144,6 +144,29 @@ def test_an_engine_that_hangs_ends_the_process_even_if_it_blocks_the_event_loop(
     run(scenario)
 
 
+@pytest.mark.parametrize(("kind", "ends"), [("openai", False), ("python", True)])
+def test_a_model_behind_an_address_that_is_away_costs_its_requests_and_not_the_process(kind: str, ends: bool):
+    async def scenario():
+        class Away(ScriptedEngine):
+            async def generate(self, call: EngineCall) -> EngineAnswer:
+                await asyncio.sleep(30)
+                raise AssertionError
+
+        ended: list[str] = []
+        hasty = config(watch={"hang_s": 0.3}, generate={"request_timeout_s": 0.5})
+        teacher = hasty.teacher.model_copy(update={"kind": kind})
+        replica = Replica(
+            "teacher-0", hasty.model_copy(update={"teacher": teacher}), Away(), lease=Work(3), end=ended.append
+        )
+        rows = await drain(replica, 3)
+        assert [row.finish_reason for row in rows] == ["error"] * 3
+        await asyncio.sleep(0.4)
+        assert bool(ended) == ends
+        await replica.stop()
+
+    run(scenario)
+
+
 def test_an_idle_engine_does_not_hang():
     async def scenario():
         ended: list[str] = []
