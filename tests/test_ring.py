@@ -107,6 +107,7 @@ def test_the_ring_trains_on_children_of_verdicts_and_local_replays_it(tmp_path: 
     assert len(replay.verdicts) == sum(facts["verdicts"].values())
 
 
+@pytest.mark.slow
 def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path):
     config = small(tmp_path)
     killed: list[int] = []
@@ -126,6 +127,7 @@ def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path
         assert len(exercise["losses"]) == exercise["visits"]
 
 
+@pytest.mark.slow
 def test_a_killed_curator_is_started_anew_and_nothing_is_lost(tmp_path: Path):
     config = small(tmp_path)
     killed: list[int] = []
