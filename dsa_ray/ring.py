@@ -107,7 +107,7 @@ class Ring:
             resources=node_of(config, "core"),
             max_restarts=-1,
         ).remote(plain, self._run.path, self._scope)
-        ray.get(self._curator.start.remote(), timeout=config.watch.stall_s)
+        self._ask_curator("start", config.watch.stall_s)
         self._starting = []
         self._pool = ReplicaPool(config, self._start_replica)
         self._pool.open()
@@ -152,12 +152,12 @@ class Ring:
             self._incarnation = status["incarnation"]
         return status
 
-    def _ask_curator(self, method: str) -> Any:
+    def _ask_curator(self, method: str, within_s: float = REPLY_S) -> Any:
         """The curator's answer, also when Ray is starting it anew."""
         try:
-            return patient.call(self._curator, method, within_s=REPLY_S, call_s=REPLY_S)
+            return patient.call(self._curator, method, within_s=within_s, call_s=within_s)
         except patient.ActorAway:
-            raise _silent("the curator", REPLY_S) from None
+            raise _silent("the curator", within_s) from None
         except ray.exceptions.ActorDiedError as error:
             raise RingBroken(f"the curator died: {_reason(error)}") from error
 
