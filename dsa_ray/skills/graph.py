@@ -129,11 +129,17 @@ def check(graph: SkillGraph) -> list[str]:
         return _cycle_faults(to_networkx(graph))
     faults = [f"{skill.id}: has no name" for skill in graph.skills if not skill.name.strip()]
     faults += _spelling_faults(graph.skills)
+    return faults + _orphan_faults(graph, arrays) + _order_faults(graph, found)
+
+
+def orphans(graph: SkillGraph) -> list[str]:
+    """Skills of a graph without cycles that its target does not need, one line each."""
+    return _orphan_faults(graph, Network((skill.id for skill in graph.skills), _pairs(graph.edges)))
+
+
+def _orphan_faults(graph: SkillGraph, arrays: Network) -> list[str]:
     needed = arrays.ancestors(graph.target) | {graph.target}
-    faults += [
-        f"{skill.id}: orphan, {graph.target} does not need it" for skill in graph.skills if skill.id not in needed
-    ]
-    return faults + _order_faults(graph, found)
+    return [f"{skill.id}: orphan, {graph.target} does not need it" for skill in graph.skills if skill.id not in needed]
 
 
 def to_node_link(graph: SkillGraph, extra: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.skills.cycles import resolve
-from dsa_ray.skills.graph import GraphError, build
+from dsa_ray.skills.graph import GraphError, build, orphans
 from dsa_ray.skills.names import match_key
 
 _COMPARED = ("name", "description", "level", "group", "sessions")
@@ -61,7 +61,9 @@ def diff(old: SkillGraph, new: SkillGraph) -> GraphDiff:
 
 
 def merge(ours: SkillGraph, theirs: SkillGraph) -> tuple[SkillGraph, list[str]]:
-    """Both graphs together, with the first one's target and words, and what had to be decided, one line each.
+    """Both graphs together, with the first one's words, and what had to be decided, one line each.
+
+    The target is the first one's, or, where that is but a prerequisite in the second, the second one's.
 
     A skill of the second is one of the first if their ids or the keys of their names (`names.match_key`) are equal.
     The same edge keeps the greater evidence; edges that contradict each other are resolved by it.
@@ -72,8 +74,12 @@ def merge(ours: SkillGraph, theirs: SkillGraph) -> tuple[SkillGraph, list[str]]:
     """
     places, notes = _same_skills(ours, theirs)
     skills = {skill.id: skill for skill in ours.skills}
-    if places[theirs.target] not in skills and ours.target not in places.values():
-        raise GraphError(f"{theirs.target}: the graphs have different targets, and neither holds the other's")
+    target = ours.target
+    if places[theirs.target] not in skills:
+        if target not in places.values():
+            raise GraphError(f"{theirs.target}: the graphs have different targets, and neither holds the other's")
+        target = places[theirs.target]
+        notes.append(f"{target}: the target from now on, {ours.target} is needed for it")
     for skill in theirs.skills:
         known = skills.get(places[skill.id])
         skills[places[skill.id]] = skill if known is None else _both(known, skill)
@@ -90,7 +96,8 @@ def merge(ours: SkillGraph, theirs: SkillGraph) -> tuple[SkillGraph, list[str]]:
     notes += [
         f"{edge.prerequisite} -> {edge.skill}: dropped, it closes a cycle with stronger edges" for edge in dropped
     ]
-    return build(ours.target, skills.values(), kept), notes
+    merged = build(target, skills.values(), kept)
+    return merged, [*notes, *orphans(merged)]
 
 
 def _same_skills(ours: SkillGraph, theirs: SkillGraph) -> tuple[dict[str, str], list[str]]:

@@ -60,6 +60,14 @@ def test_contradicting_edges_are_resolved_by_evidence_and_reported() -> None:
     assert check(both) == []
 
 
+def test_a_graph_in_which_the_target_is_a_prerequisite_leads_further() -> None:
+    both, notes = merge(OLD, a_graph("calculus>physics", "waves>physics", target="physics"))
+    assert both.target == "physics"
+    assert check(both) == []
+    assert notes == ["physics: the target from now on, calculus is needed for it"]
+    assert merge(both, OLD)[0].target == "physics"
+
+
 def test_graphs_that_lead_to_nothing_in_common_are_not_merged() -> None:
     with pytest.raises(GraphError, match="different targets"):
         merge(OLD, a_graph("flour>bread", target="bread"))
@@ -67,8 +75,9 @@ def test_graphs_that_lead_to_nothing_in_common_are_not_merged() -> None:
 
 @given(graphs(), graphs())
 def test_a_merge_is_sound_and_holds_every_skill(ours: SkillGraph, theirs: SkillGraph) -> None:
-    both, _ = merge(ours, theirs)
+    both, notes = merge(ours, theirs)
     ids = {skill.id for skill in both.skills}
     assert ids >= {skill.id for skill in ours.skills}
-    assert both.target == ours.target
+    assert both.target == (ours.target if theirs.target in {skill.id for skill in ours.skills} else theirs.target)
+    assert {fault for fault in check(both) if "orphan" in fault} <= set(notes)  # where edges contradict each other
     assert merge(ours, ours)[0] == ours
