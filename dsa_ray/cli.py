@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="write textbooks and exercises only; goes on where it was stopped")
     generate.add_argument("config", metavar="CONFIG")
     generate.add_argument("overrides", nargs="*", metavar="key=value")
+    generate.add_argument("--allow-changes", action="store_true", help="go on although the configuration changed")
     generate.set_defaults(command=generate_command)
 
     for name, command, text in (
@@ -169,10 +170,12 @@ def generate_command(parsed: argparse.Namespace) -> int:
     config = load(parsed.config, parsed.overrides)
     check_storage(config)
     check_models(config)
+    if not _is_there(config):
+        graph_commands.check_start(config)
 
     from dsa_ray.writing import generate
 
-    return generate(config)
+    return generate(config, allow_changes=parsed.allow_changes)
 
 
 def dry_run(config: Config, on: str | None = None) -> str:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import ray
 
 from dsa_ray.actors.metrics import MetricsPublisher
-from dsa_ray.config import Config
+from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.embedded.exam import exam_of
 from dsa_ray.exits import Exit
@@ -41,18 +41,25 @@ FIGURES = "generation.json"
 """What was written and what it cost."""
 
 
-def generate(config: Config) -> int:
+def generate(config: Config, allow_changes: bool = False) -> int:
     """Write what a configuration orders; returns the exit code.
+
+    Args:
+        allow_changes: go on although the configuration changed where it may not.
 
     Raises:
         ConfigError: the folder, the cluster or a file does not allow it, or what was begun was begun differently.
     """
     storage = storage_of(config)
     there = RunFolder.exists_in(storage, config.run.name)
-    with RunFolder.create(storage, config, resume=there) as folder:
-        check_fingerprint(config, folder)
-        with quiet(folder.driver_log) as terminal:
-            return _Writing(config, folder, terminal).carry_out()
+    with RunFolder.create(storage, config, resume=there, allow_changes=allow_changes) as folder:
+        try:
+            check_fingerprint(config, folder)
+            with quiet(folder.driver_log) as terminal:
+                return _Writing(config, folder, terminal).carry_out()
+        except ConfigError:
+            folder.discard()
+            raise
 
 
 class _Writing:

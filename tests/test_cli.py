@@ -290,12 +290,27 @@ def test_an_unknown_benchmark_names_the_known_ones(
 
 
 def test_generate_passes_the_resolved_configuration_on(monkeypatch: pytest.MonkeyPatch, storage: str) -> None:
-    calls: list[Config] = []
+    calls: list[tuple[Config, bool]] = []
     monkeypatch.setitem(
-        sys.modules, "dsa_ray.writing", SimpleNamespace(generate=lambda config: calls.append(config) or 3)
+        sys.modules,
+        "dsa_ray.writing",
+        SimpleNamespace(generate=lambda config, allow_changes: calls.append((config, allow_changes)) or 3),
     )
     assert cli.main(["generate", QUICKSTART, storage, "run.name=w"]) == 3
-    assert calls[0].run.name == "w"
+    assert cli.main(["generate", QUICKSTART, storage, "run.name=w", "--allow-changes"]) == 3
+    assert calls[0][0].run.name == "w"
+    assert [allowed for _, allowed in calls] == [False, True]
+
+
+def test_a_wrong_file_of_seeds_leaves_nothing_that_refuses_the_right_one(
+    tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["generate", QUICKSTART, storage, "run.name=w"]
+    assert cli.main([*command, "generate.seeds=[{path: nowhere.jsonl}]"]) == Exit.USAGE
+    assert "nowhere.jsonl" in capsys.readouterr().err
+    assert not list((tmp_path / "w").glob("*.json"))
+    assert cli.main([*command, "graph.file=nowhere.yaml"]) == Exit.USAGE
+    assert "graph.file" in capsys.readouterr().err
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,10 +50,11 @@ class RunFolder:
     Picklable: the copy is opened for reading, without the lock.
     """
 
-    def __init__(self, folder: Folder, config: Config, lock: FolderLock | None = None) -> None:
+    def __init__(self, folder: Folder, config: Config, lock: FolderLock | None = None, new: bool = False) -> None:
         self.config = config
         self._folder = folder
         self._lock = lock
+        self._new = new
         self._unwritten: list[bytes] = []
         self._metrics_written = 0.0
 
@@ -76,13 +77,14 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(f"{folder.url}: cannot be made ({error.strerror or error})") from None
         lock = _lock(folder)
+        new = _is_new(folder)
         try:
             _prepare(folder, config, resume=resume, allow_changes=allow_changes)
         except BaseException:
             if lock:
                 lock.release()
             raise
-        return cls(folder, config, lock)
+        return cls(folder, config, lock, new)
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -166,9 +168,11 @@ class RunFolder:
         return rows
 
     def discard(self) -> None:
-        """Take back a creation whose run never started: the folder is new again."""
-        if self.exists(CONFIG):
-            self._folder.delete(CONFIG)
+        """Take back a creation whose run never started: the folder is new again. A run that was resumed stays."""
+        if self._new:
+            for name in self._folder.names():
+                if name.endswith(".json"):
+                    self._folder.delete(name)
 
     def close(self) -> None:
         """Write what is left of the metrics and give the lock back; may be called more than once."""

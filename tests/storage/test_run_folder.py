@@ -319,3 +319,11 @@ def test_a_creation_that_was_taken_back_leaves_no_run_even_if_processes_wrote_lo
         run.discard()
     with RunFolder.create(str(tmp_path), a_config()) as again:
         assert again.exists("config.json")
+
+
+def test_a_run_that_was_resumed_is_not_taken_back(tmp_path: Path) -> None:
+    with RunFolder.create(str(tmp_path), a_config()) as run:
+        SegmentWriter(run.journal, "written").write([{"id": 1}])
+    with RunFolder.create(str(tmp_path), a_config(), resume=True) as again:
+        again.discard()
+    assert RunFolder.open(run.path).config == a_config()
