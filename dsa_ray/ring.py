@@ -155,9 +155,7 @@ class Ring:
     def _ask_curator(self, method: str, within_s: float = REPLY_S) -> Any:
         """The curator's answer, also when Ray is starting it anew."""
         try:
-            return patient.call(self._curator, method, within_s=within_s, call_s=within_s)
-        except patient.ActorAway:
-            raise _silent("the curator", within_s) from None
+            return _ask(self._curator, "the curator", within_s, method)
         except ray.exceptions.ActorDiedError as error:
             raise RingBroken(f"the curator died: {_reason(error)}") from error
 
@@ -224,11 +222,8 @@ class Ring:
 
     def load_student(self, version: str) -> None:
         """Let the student's replica take up the trained weights from the run folder."""
-        limit_s = self._config.watch.engine_start_s
-        try:
-            patient.call(self._student, "load_weights", self._run.student, version, within_s=limit_s, call_s=limit_s)
-        except patient.ActorAway:
-            raise _silent("the student's replica, loading weights,", limit_s) from None
+        who, limit_s = "the student's replica, loading weights,", self._config.watch.engine_start_s
+        _ask(self._student, who, limit_s, "load_weights", self._run.student, version)
 
     def take_up(self, snapshot: Mapping[str, Any]) -> None:
         """Let the student's replica load a published snapshot while it serves; its pause goes into the metrics.
@@ -399,6 +394,14 @@ def _answer(call: ray.ObjectRef, who: str, within_s: float) -> Any:
     try:
         return ray.get(call, timeout=within_s)
     except ray.exceptions.GetTimeoutError:
+        raise _silent(who, within_s) from None
+
+
+def _ask(actor: ActorHandle, who: str, within_s: float, method: str, *arguments: Any) -> Any:
+    """Like `_answer`, of an actor that Ray may be starting anew."""
+    try:
+        return patient.call(actor, method, *arguments, within_s=within_s, call_s=within_s)
+    except patient.ActorAway:
         raise _silent(who, within_s) from None
 
 

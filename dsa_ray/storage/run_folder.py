@@ -77,9 +77,8 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(f"{folder.url}: cannot be made ({error.strerror or error})") from None
         lock = _lock(folder)
-        new = _is_new(folder)
         try:
-            _prepare(folder, config, resume=resume, allow_changes=allow_changes)
+            new = _prepare(folder, config, resume=resume, allow_changes=allow_changes)
         except BaseException:
             if lock:
                 lock.release()
@@ -208,8 +207,10 @@ def _lock(folder: Folder) -> FolderLock | None:
         raise RunFolderError(f"{folder.url}: cannot be locked ({error.strerror or error})") from None
 
 
-def _prepare(folder: Folder, config: Config, *, resume: bool, allow_changes: bool) -> None:
-    if _is_new(folder):
+def _prepare(folder: Folder, config: Config, *, resume: bool, allow_changes: bool) -> bool:
+    """Make or take up the run; whether it is new."""
+    new = _is_new(folder)
+    if new:
         for name in ("journal", "checkpoints", "student"):
             Folder(f"{folder.url}/{name}").make()
         folder.write(_FORMAT, json.dumps({"format": _FORMAT_VERSION}).encode())
@@ -218,6 +219,7 @@ def _prepare(folder: Folder, config: Config, *, resume: bool, allow_changes: boo
     else:
         raise RunFolderError(f"{folder.url}: this run exists already; use --resume, or another run.name")
     folder.write(CONFIG, json.dumps(config.model_dump(mode="json"), indent=1).encode())
+    return new
 
 
 def _refuse_foreign(folder: Folder) -> None:
