@@ -82,6 +82,7 @@ class Ring:
         self._student_model = student_model
         self._held_out = tuple(held_out)
         self._fit: ray.ObjectRef | None = None
+        self._trained = False
         self._recording: ray.ObjectRef | None = None
         self._pool: ReplicaPool | None = None
         self._trainer: ActorHandle | None = None
@@ -270,12 +271,16 @@ class Ring:
 
     def training_over(self) -> bool:
         """Whether the trainer has exported the student. Raises `RingBroken` with its reason when it failed."""
+        if self._trained:
+            return True
         if self._fit is None or not ray.wait([self._fit], timeout=0)[0]:
             return False
         try:
             ray.get(self._fit)
         except ray.exceptions.RayError as error:
             raise RingBroken(f"the trainer failed: {_reason(error)}") from error
+        self._ask_curator("training_over")
+        self._trained = True
         return True
 
     def end_generation(self) -> None:

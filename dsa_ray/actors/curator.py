@@ -122,6 +122,10 @@ class CuratorActor:
         """The trainer cannot go on: the run ends with this line."""
         self._host.fail(reason)
 
+    async def training_over(self) -> None:
+        """The trainer is through; see `CuratorHost.training_over`."""
+        self._host.training_over()
+
     async def wind_down(self) -> None:
         """Give out no more requests: the run is being stopped."""
         self._host.wind_down()

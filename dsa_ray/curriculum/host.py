@@ -102,9 +102,8 @@ class CuratorHost:
         """Order what is missing."""
         self.curator.start()
         self._write_graph()
-        store = CheckpointStore(self._run.checkpoints)
-        if self._anew and (latest := store.latest()) is not None:
-            self._return_to(store.read(latest, CURATOR_STATE), store.meta(latest)["ranks"])
+        if self._anew:
+            self._return_to_latest()
 
     @property
     def generation_over(self) -> bool:
@@ -164,6 +163,17 @@ class CuratorHost:
         self._emit({"event": "attempt", "attempt": attempt, "step": self.curator.ledger.closed_step})
         self.curator.tell_open()
         return attempt
+
+    def training_over(self) -> None:
+        """The trainer is through, and its last checkpoint is the latest. A curator that was started anew when the ranks
+        had nothing to tell any more began with an earlier one."""
+        if self._anew and not self._begun:
+            self._return_to_latest()
+
+    def _return_to_latest(self) -> None:
+        store = CheckpointStore(self._run.checkpoints)
+        if (latest := store.latest()) is not None:
+            self._return_to(store.read(latest, CURATOR_STATE), store.meta(latest)["ranks"])
 
     def _return_to(self, state: bytes | None, ranks: int) -> None:
         self.curator.resize(ranks)

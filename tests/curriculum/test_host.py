@@ -1,10 +1,13 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dsa_ray.curriculum.host import CuratorHost
+from dsa_ray.curriculum.host import CURATOR_STATE, CuratorHost
+from dsa_ray.storage.checkpoints import META, CheckpointStore, step_name
 from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.state import pack_state
 from tests.curriculum.simulation import World, small_config
 
 
@@ -84,3 +87,41 @@ def test_a_reader_of_rows_is_over_when_another_one_follows_it(world: World) -> N
     assert world.host.open_rows(1)[1] == first  # ranks are apart
     assert world.host.lease_rows(0, attempt, 1, first) is None
     assert world.host.lease_rows(0, attempt, 1, second) is not None
+
+
+def commit(world: World, folder: Path, attempt: int) -> int:
+    """Train a step and make its checkpoint the latest, as the ranks do; returns the step."""
+    done = step(world, attempt)
+    world.host.want_snapshot(done)
+    staged, store = folder / "staged", CheckpointStore(world.host._run.checkpoints)
+    staged.mkdir(exist_ok=True)
+    (staged / CURATOR_STATE).write_bytes(pack_state(world.host.snapshot(done)))
+    (staged / META).write_text(json.dumps({"step": done, "loss": 1.0, "ranks": 1}))
+    store.write_part(step_name(done), 0, str(staged))
+    store.commit(step_name(done), 1)
+    return done
+
+
+def test_a_curator_that_ends_before_the_last_checkpoint_counts_takes_it_up_when_training_is_over(
+    world: World, tmp_path: Path
+) -> None:
+    attempt = world.host.begin_attempt(None)
+    early = commit(world, tmp_path, attempt)
+    anew = CuratorHost(world.config, world.host._run.path)
+    anew.curator.restore_supply(world.host.take_events(), world.written)
+    anew._anew = True
+    anew.start()
+    assert anew.status()["step"] == early
+    last = commit(world, tmp_path, attempt)
+    with pytest.raises(RuntimeError, match="has to begin again"):
+        anew.require_attempt()
+    anew.training_over()
+    assert anew.status()["step"] == last == early + 1
+
+
+def test_the_end_of_training_changes_nothing_for_a_curator_that_saw_all_of_it(world: World, tmp_path: Path) -> None:
+    attempt = world.host.begin_attempt(None)
+    commit(world, tmp_path, attempt)
+    last = step(world, attempt)
+    world.host.training_over()
+    assert world.host.status()["step"] == last
