@@ -112,11 +112,12 @@ class Checkpointer:
             staging.discard()
         return self._store.read(name, CURATOR_STATE) if self._rank == 0 else None
 
-    def save(self, step: int, loss: float) -> None:
+    def save(self, step: int, phase: str, loss: float | None) -> None:
         """Stage everything that belongs to the end of `step`, and let a thread write it while training goes on.
 
         Args:
-            loss: mean over the steps since the last save, nats per token.
+            phase: that the step belongs to.
+            loss: mean over the phase's steps since the last save, nats per token; None where they had none.
 
         Raises:
             CheckpointError: an earlier upload failed, or there is no room to stage it.
@@ -132,7 +133,8 @@ class Checkpointer:
             self._engine.save(staging.folder, SHARDS)
         weights = self._engine.copy_student()
         blocked_s = time.perf_counter() - began
-        facts = {"step": step, "loss": loss, "ranks": self._ranks, "blocked_s": blocked_s, "staging": staging.reason}
+        told = {"blocked_s": blocked_s, "staging": staging.reason}
+        facts = {"step": step, "phase": phase, "loss": loss, "ranks": self._ranks, **told}
         self._idle.clear()
         ray.train.report(
             {**facts, "name": step_name(step)},

@@ -170,7 +170,7 @@ class _Reporter:
         self._attempt = attempt
         self._sent: ray.ObjectRef | None = None
         self._last = self._saved = -1
-        self._losses: list[float] = []
+        self._losses = LossMean()
 
     def __call__(self, step: StepReport) -> None:
         self._settle()
@@ -182,7 +182,7 @@ class _Reporter:
         }
         self._sent = self._curator.observe.remote(report, step.ids, step.losses)
         self._last = step.step
-        self._losses.append(step.loss)
+        self._losses.add(step)
         if step.step % self._every == 0:
             self._save()
         if self._publish_every and step.step % self._publish_every == 0:
@@ -202,8 +202,36 @@ class _Reporter:
             self._sent = None
 
     def _save(self) -> None:
-        self._checkpointer.save(self._last, sum(self._losses) / len(self._losses))
-        self._saved, self._losses = self._last, []
+        self._checkpointer.save(self._last, self._losses.phase, self._losses.over_ranks())
+        self._saved = self._last
+        self._losses.reset()
+
+
+class LossMean:
+    """Mean loss per token of the steps since the last `reset`; only of the phase that the last one belongs to."""
+
+    def __init__(self) -> None:
+        self.phase = ""
+        self.reset()
+
+    def reset(self) -> None:
+        self._sum = self._tokens = 0.0
+
+    def add(self, step: StepReport) -> None:
+        if step.phase != self.phase:
+            self.phase = step.phase
+            self.reset()
+        self._sum += step.loss * step.loss_tokens
+        self._tokens += step.loss_tokens
+
+    def over_ranks(self) -> float | None:
+        """Of all ranks together, nats; collective. None where nothing had a loss."""
+        sums = torch.tensor([self._sum, self._tokens], dtype=torch.float64)
+        if torch.cuda.is_available():
+            sums = sums.cuda()
+        torch.distributed.all_reduce(sums)
+        total, tokens = sums.tolist()
+        return total / tokens if tokens else None
 
 
 _REPORTED = ("step", "phase", "lr", "loss", "grad_norm", "tokens", "loss_tokens", "wait_s", "step_s")

@@ -100,7 +100,7 @@ class CheckpointStore:
         return self._pointer(LATEST)
 
     def best(self) -> str | None:
-        """Name of the checkpoint with the lowest loss; None when there is none."""
+        """Name of the checkpoint with the lowest loss among those of the last phase; None when there is none."""
         return self._pointer(BEST)
 
     def names(self) -> list[str]:
@@ -193,8 +193,11 @@ class CheckpointStore:
 
     def _mark_best(self, name: str) -> None:
         best = self.best()
-        if best is None or _loss(self.meta(name)) <= _loss(self.meta(best)):
-            self._folder.write(BEST, name.encode())
+        if best is not None:
+            now, before = self.meta(name), self.meta(best)
+            if now.get("phase") == before.get("phase") and not _loss(now) <= _loss(before):
+                return
+        self._folder.write(BEST, name.encode())
 
     def parts(self, name: str) -> dict[int, Mapping[str, Mapping[str, int]]]:
         """Rank to its files; broken lists count as missing."""

@@ -101,7 +101,7 @@ def save_in_turns(setup: dict[str, Any], pairs: int) -> None:
         record["step_s"] += train(STEPS_BETWEEN)
         record["plain_s"].append(timed(lambda step=step: plain_save(engine, step)))
         train(1)
-        record["own_s"].append(timed(lambda step=step: checkpointer.save(step + 1, 1.0)))
+        record["own_s"].append(timed(lambda step=step: checkpointer.save(step + 1, "exercises", 1.0)))
         began = time.perf_counter()
         record["busy_step_s"] += train(1)
         checkpointer.wait()

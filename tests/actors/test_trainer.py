@@ -1,8 +1,11 @@
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import ray
+import torch.distributed
 
 from dsa_ray.actors import trainer
 from dsa_ray.config import ConfigError
@@ -10,6 +13,7 @@ from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.isolation import IsolationError
 from dsa_ray.training.loop import NonFiniteLoss, StepContractError
 from dsa_ray.training.student import StudentError
+from tests.engines.ranks import spawn
 
 
 @pytest.fixture
@@ -41,3 +45,23 @@ def test_what_no_restart_can_mend_ends_the_run_with_its_line(rank, kind: type[Ex
 
 def test_what_a_restart_may_mend_is_left_to_ray_train(rank) -> None:
     assert rank(ConnectionError("a peer is gone")) == []
+
+
+def _mean_on(rank: int, ranks: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=ranks)
+    mean = trainer.LossMean()
+    steps = [("textbooks", 9.0, 1000), ("exercises", 1.0 + rank, 30), ("exercises", 3.0, 10 + 20 * rank)]
+    for phase, loss, tokens in steps:
+        mean.add(SimpleNamespace(phase=phase, loss=loss, loss_tokens=tokens))  # type: ignore[arg-type]
+    found = [mean.phase, mean.over_ranks()]
+    mean.reset()
+    Path(folder, f"{rank}.json").write_text(json.dumps([*found, mean.over_ranks()]))
+
+
+def test_the_loss_of_a_checkpoint_is_that_of_all_ranks_tokens_in_the_phase_it_belongs_to(tmp_path: Path) -> None:
+    spawn(_mean_on, str(tmp_path), ranks=2)
+    expected = (1.0 * 30 + 3.0 * 10 + 2.0 * 30 + 3.0 * 30) / 100
+    for rank in range(2):
+        phase, loss, nothing = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert (phase, nothing) == ("exercises", None)
+        assert loss == pytest.approx(expected)

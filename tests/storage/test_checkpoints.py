@@ -12,20 +12,27 @@ from hypothesis import strategies as st
 from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, adopt_student, step_name
 
 
-def stage(folder: Path, rank: int, loss: float | None, ranks: int, size: int = 100) -> str:
+def stage(folder: Path, rank: int, loss: float | None, ranks: int, size: int = 100, phase: str = "exercises") -> str:
     """What one rank would have staged."""
     home = folder / f"staged-{rank}"
     (home / "shards").mkdir(parents=True, exist_ok=True)
     (home / "shards" / f"zero-{rank}.pt").write_bytes(os.urandom(size))
     if rank == 0:
-        (home / "meta.json").write_text(json.dumps({"loss": loss, "ranks": ranks}))
+        (home / "meta.json").write_text(json.dumps({"loss": loss, "ranks": ranks, "phase": phase}))
     return str(home)
 
 
-def save(store: CheckpointStore, folder: Path, step: int, loss: float | None = 1.0, ranks: int = 2) -> str:
+def save(
+    store: CheckpointStore,
+    folder: Path,
+    step: int,
+    loss: float | None = 1.0,
+    ranks: int = 2,
+    phase: str = "exercises",
+) -> str:
     name = step_name(step)
     for rank in range(ranks):
-        store.write_part(name, rank, stage(folder, rank, loss, ranks))
+        store.write_part(name, rank, stage(folder, rank, loss, ranks, phase=phase))
     store.commit(name, ranks)
     return name
 
@@ -57,6 +64,16 @@ def test_a_checkpoint_in_memory_file_system_is_fetched_as_files(tmp_path: Path) 
     assert not (copy / "meta.json").exists()
     store.discard_unfinished()
     assert store.names() == [name]
+
+
+def test_the_best_one_is_of_the_last_phase_however_low_the_losses_of_the_first_were(
+    store: CheckpointStore, tmp_path: Path
+) -> None:
+    save(store, tmp_path, 1, 0.1, phase="textbooks")
+    assert store.best() == step_name(1)
+    for step, loss in ((2, 2.0), (3, 1.0), (4, 1.5), (5, None)):
+        save(store, tmp_path, step, loss)
+    assert store.best() == step_name(3)
 
 
 def test_the_last_ones_and_the_best_are_kept(store: CheckpointStore, tmp_path: Path) -> None:
