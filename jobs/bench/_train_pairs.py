@@ -98,9 +98,9 @@ def _rank(rank: int, comparison: Comparison, folder: str, queue: Any) -> None:
 
 
 def _join(rank: int, comparison: Comparison, folder: str) -> None:
-    """Two ranks meet in a process group; one needs none, DeepSpeed makes its own."""
+    """Ranks meet in a process group. One alone needs none: our engine or TRL makes its own, the plain loops do not."""
     os.environ["LOCAL_RANK"] = str(rank)
-    if comparison.world > 1:
+    if comparison.world > 1 or set(comparison.arms) <= {BARE, PLAIN}:
         backend = "gloo" if comparison.device == "cpu" else "nccl"
         torch.distributed.init_process_group(
             backend, init_method=f"file://{folder}/meet", rank=rank, world_size=comparison.world

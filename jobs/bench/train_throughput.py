@@ -1,6 +1,6 @@
 """Training throughput: our trainer with loss statistics against a plain DeepSpeed loop and against TRL.
 
-    python jobs/bench/train_throughput.py [--quick] [--text PATH] [--only cpu|gpu]
+    python jobs/bench/train_throughput.py [--quick] [--text PATH] [--only cpu|gpu] [--shapes ...] [--parts ...]
 
 Trained non-pad tokens per second, blocks of all in turn inside one process, medians over the pairs. `stream` is our
 trainer with everything on: rows tokenised and packed by a process of their own, losses per example, the loop's
@@ -40,6 +40,7 @@ from dsa_ray.training.flops import peak_flops, training_flops
 # Per shape: steps of a block, pairs. A block lasts some seconds.
 BLOCKS = {"3M": (16, 7), "20M": (5, 7), "130M": (1, 5)}
 QUICK_PAIRS = 5
+PARTS = ("loops", "memory", "trl", "stream")
 GPU_ROW = 8192
 GPU_BLOCKS = (8, 5)
 STREAM_TOKENS = 300_000
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--text", metavar="PATH", help="GSM8K's JSONL: a file or a folder")
     parser.add_argument("--only", choices=("cpu", "gpu"), help="one section")
     parser.add_argument("--shapes", nargs="+", choices=tuple(BLOCKS), help="of the CPU section; default all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="of the CPU section; default all")
     wanted = parser.parse_args()
     quieten()
     texts = load_texts(wanted.text)
@@ -60,7 +62,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-train-") as folder:
         tokenizer = make_tokenizer(texts, 4096, folder)
         if wanted.only != "gpu":
-            measure_cpu(book, texts, tokenizer, wanted.shapes or list(BLOCKS), quick=wanted.quick)
+            shapes, parts = wanted.shapes or list(BLOCKS), wanted.parts or PARTS
+            measure_cpu(book, texts, tokenizer, shapes, parts, quick=wanted.quick)
         if wanted.only != "cpu":
             measure_gpu(book, texts, tokenizer)
     book.print(wanted.text or "made by the built-in writers")
@@ -129,22 +132,26 @@ def versions() -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------------------- CPU
 
 
-def measure_cpu(book: Book, texts: tuple[Text, ...], tokenizer: str, shapes: Sequence[str], *, quick: bool) -> None:
+def measure_cpu(
+    book: Book, texts: tuple[Text, ...], tokenizer: str, shapes: Sequence[str], parts: Sequence[str], *, quick: bool
+) -> None:
     print(f"CPU, rows of 512 tokens, bf16, engine: {engine_name()}", flush=True)
     shapes = ["3M"] if quick else shapes
     stages = ((2,) if quick else (1, 2, 3)) if HAS_DEEPSPEED else (0,)
     for shape in shapes:
-        for stage in stages:
+        for stage in stages if "loops" in parts else ():
             for ranks in (1, 2) if HAS_DEEPSPEED else (1,):
                 _against_loops(book, _comparison(texts, tokenizer, shape, _config(stage, ranks), quick=quick))
-        if not quick:
+        if "memory" in parts and not quick:
             _memory(book, texts, tokenizer, shape, stages[0])
-        _against_trl(book, _comparison(texts, tokenizer, shape, _config(2 if HAS_DEEPSPEED else 0, 1), quick=quick))
+        if "trl" in parts:
+            config = _config(2 if HAS_DEEPSPEED else 0, 1)
+            _against_trl(book, _comparison(texts, tokenizer, shape, config, quick=quick))
     if not HAS_DEEPSPEED:
         book.skipped["two ranks"] = "DeepSpeed is not installed"
     if quick:
         book.skipped["20M, 130M, ZeRO 1 and 3"] = book.skipped["peak memory by process"] = "--quick"
-    if "3M" in shapes:
+    if "stream" in parts and "3M" in shapes:
         _stream(book, texts, tokenizer)
 
 
@@ -207,8 +214,11 @@ def _stream(book: Book, texts: tuple[Text, ...], tokenizer: str) -> None:
     while tokens < STREAM_TOKENS:
         tokens += 2 * int((next(stream)["segment"] >= 0).sum())  # the other rank's rows are packed alike
     speed = tokens / (time.perf_counter() - started)
-    trained = [figure[f"{STREAM}_tokens_per_s"] for name, figure in book.figures.items() if name.startswith("3M, ZeRO")]
     book.figures["stream alone, tokens_per_s"] = round(speed, 1)
+    trained = [figure[f"{STREAM}_tokens_per_s"] for name, figure in book.figures.items() if name.startswith("3M, ZeRO")]
+    if not trained:
+        book.skipped["the stream over 3M training"] = "needs the loops of 3M"
+        return
     book.bar("the stream over 3M training", speed / max(trained), 20.0)
 
 
