@@ -247,7 +247,8 @@ class TrainConfig(Section):
     deepspeed: dict[str, Any] = Field(default_factory=dict)
     """Passed through to DeepSpeed; keys that this configuration owns are refused."""
     peak_tflops: float | None = Field(default=None, gt=0)
-    """Peak of one rank's device at `precision`, 1e12 operations per second: with it, metrics have `mfu`."""
+    """Peak of one rank's device at `precision`, 1e12 operations per second, to which `mfu` is the share; none: that of
+    the card in 16 bits, where it is a known one, else metrics have no `mfu`."""
 
     @property
     def rows_in_step(self) -> int:

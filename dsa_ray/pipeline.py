@@ -35,8 +35,7 @@ from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
-from dsa_ray.memory import model_shape
-from dsa_ray.report.loggers import Loggers, flops_utilisation
+from dsa_ray.report.loggers import Loggers
 from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
@@ -125,7 +124,6 @@ class _Run:
         self._clock = outcome.PhaseClock()
         self._status: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
-        self._student_parameters = model_shape(student).parameters
         self._replicas: list[dict[str, Any]] = []
         self._status_written = 0.0
         self._lost: list[str] = []
@@ -214,11 +212,7 @@ class _Run:
             self._metrics = MetricsPublisher(self._config.run.name)
         silent = 0.0 if self._ring.starting else self._watchdog.silent_s
         waits = {"no_progress_s": silent, "stall_s": self._config.watch.stall_s}
-        train = self._status.get("train", {})
-        if train and (peak := self._config.train.peak_tflops) is not None:
-            mfu = flops_utilisation(train["tokens_per_s"], self._student_parameters, train["ranks"] * peak)
-            train = {**train, "mfu": mfu}
-        self._metrics.publish(samples({**self._status, **waits, "train": train}, self._replicas, time.time()))
+        self._metrics.publish(samples({**self._status, **waits}, self._replicas, time.time()))
 
     def _write_status(self, over: bool) -> None:
         """For `dsa status`, beside a run that goes on or after it."""
@@ -227,9 +221,6 @@ class _Run:
     def _log(self) -> None:
         """The lines of metrics since the last time, to the run folder and to the loggers."""
         rows = self._ring.metrics()
-        if (peak := self._config.train.peak_tflops) is not None:
-            size = self._student_parameters
-            rows = [{**row, "mfu": flops_utilisation(row["tokens_per_s"], size, row["ranks"] * peak)} for row in rows]
         self._folder.append_metrics(rows)
         self._loggers.log(rows)
 
@@ -281,7 +272,7 @@ def _check_student(config: Config) -> None:
     student = shipped.resolve(config.student.model)
     if Path(student).is_dir():
         try:
-            check_student(student)
+            check_student(student, config.train.row_tokens)
         except StudentError as error:
             raise ConfigError(f"student.model: {error}") from None
 

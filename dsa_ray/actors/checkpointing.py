@@ -28,6 +28,7 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.host import CURATOR_STATE, GRAPH
 from dsa_ray.storage.checkpoints import META, STUDENT, CheckpointError, CheckpointStore, step_name
 from dsa_ray.storage.filesystem import Folder
+from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.versions import versions
 from dsa_ray.training.model_card import CARD, CardFacts, license_of, model_card
 from dsa_ray.training.staging import Staging, saying_when_full
@@ -77,6 +78,7 @@ class Checkpointer:
     ) -> None:
         self._engine, self._tokenizer, self._config, self._run, self._curator = engine, tokenizer, config, run, curator
         self._store = CheckpointStore(f"{run}/{CHECKPOINTS}")
+        self._id = RunFolder.open(run).id
         context = ray.train.get_context()
         self._rank, self._ranks = context.get_world_rank(), context.get_world_size()
         self._storage = context.get_storage()
@@ -88,7 +90,7 @@ class Checkpointer:
         """Load the latest checkpoint, if there is one; rank 0 gets the curator's state that belongs to it.
 
         Raises:
-            CheckpointError: it is corrupt, or belongs to another student.
+            CheckpointError: it is corrupt, or belongs to another student or run.
         """
         chosen: list[Any] = [None]
         if self._rank == 0:
@@ -98,7 +100,13 @@ class Checkpointer:
         name = chosen[0]
         if name is None:
             return None
-        same = self._store.meta(name)["ranks"] == self._ranks
+        meta = self._store.meta(name)
+        if self._id and meta.get("run") not in (None, self._id):
+            raise CheckpointError(
+                f"checkpoint {name} in {self._store.url} is another run's: its state tells of other exercises; "
+                "take the student in it as student.model of a new run, or delete it and `latest`"
+            )
+        same = meta["ranks"] == self._ranks
         if same or self._rank == 0:
             self._store.verify(name, self._rank if same else None)
         staging = Staging(0)
@@ -134,7 +142,7 @@ class Checkpointer:
         weights = self._engine.copy_student()
         blocked_s = time.perf_counter() - began
         told = {"blocked_s": blocked_s, "staging": staging.reason}
-        facts = {"step": step, "phase": phase, "loss": loss, "ranks": self._ranks, **told}
+        facts = {"step": step, "phase": phase, "loss": loss, "ranks": self._ranks, "run": self._id, **told}
         self._idle.clear()
         ray.train.report(
             {**facts, "name": step_name(step)},

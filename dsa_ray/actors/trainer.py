@@ -30,6 +30,7 @@ from dsa_ray.storage.checkpoints import STUDENT, CheckpointError
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
 from dsa_ray.training.collate import from_batch
+from dsa_ray.training.flops import peak_tokens_per_s
 from dsa_ray.training.isolation import IsolationError
 from dsa_ray.training.loop import NonFiniteLoss, StepContractError, StepReport, run_rank
 from dsa_ray.training.student import StudentError, load_student
@@ -132,11 +133,13 @@ def _train(setup: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     note_process(f"rank-{rank}")
     model, tokenizer = load_student(setup["student"], config.train)
+    peak = peak_tokens_per_s(model, config.train, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     engine = DeepSpeedEngine(model, config.train, world=ray.train.get_context().get_world_size())
     checkpointer = Checkpointer(engine, tokenizer, config, setup["run"], curator)
     attempt = _begin_attempt(curator, checkpointer.restore(), rank, config.watch.stall_s)
     publisher = Publisher(engine, tokenizer, setup["run"], curator)
-    reporter = _Reporter((checkpointer, publisher), curator, config, rank, attempt)
+    told = {"rank": rank, "attempt": attempt, "peak_tokens_per_s": peak}
+    reporter = _Reporter((checkpointer, publisher), curator, config, told)
     rows = map(from_batch, rows_of(ray.train.get_dataset_shard(f"rows_{rank}")))
     run_rank(engine, rows, config.train.rows_per_step, reporter, config.train)
     reporter.finish()
@@ -161,13 +164,16 @@ class _Reporter:
     """Called after every step: sends the losses, saves a checkpoint and publishes the student when that is due."""
 
     def __init__(
-        self, saving: tuple[Checkpointer, Publisher], curator: ActorHandle, config: Config, rank: int, attempt: int
+        self, saving: tuple[Checkpointer, Publisher], curator: ActorHandle, config: Config, told: Mapping[str, Any]
     ) -> None:
+        """
+        Args:
+            told: goes with every report.
+        """
         self._checkpointer, self._publisher = saving
         self._curator = curator
         self._every, self._publish_every = config.train.checkpoint_every, config.train.publish_every
-        self._rank = rank
-        self._attempt = attempt
+        self._told = told
         self._sent: ray.ObjectRef | None = None
         self._last = self._saved = -1
         self._losses = LossMean()
@@ -175,8 +181,7 @@ class _Reporter:
     def __call__(self, step: StepReport) -> None:
         self._settle()
         report = {
-            "rank": self._rank,
-            "attempt": self._attempt,
+            **self._told,
             "leases": step.leases,
             **{name: getattr(step, name) for name in _REPORTED},
         }

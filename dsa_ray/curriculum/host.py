@@ -248,7 +248,8 @@ class CuratorHost:
         return self._metrics.drain()
 
     def facts(self) -> dict[str, Any]:
-        """Everything that summary, tables and report need."""
+        """Everything that summary, tables and report need; the last steps get their line of metrics."""
+        self._metrics.close(self._gauges)
         totals = {"metrics": self._metrics.totals(), "checkpoints": list(self.checkpoints)}
         return {**self.curator.facts(), **totals, "status": self.status()}
 

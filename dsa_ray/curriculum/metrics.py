@@ -32,7 +32,7 @@ class StepMetrics:
 
     def begin_attempt(self, ranks: int, state: Mapping[str, Any] | None = None) -> None:
         """The totals go back to those of a checkpoint, or to nothing: what was lost since does not count."""
-        self._ranks, self._partial = ranks, {}
+        self._ranks, self._partial, self._group = ranks, {}, []
         self._totals = {phase: dict(sums) for phase, sums in state["totals"].items()} if state else {}
         self._losses = {phase: list(losses) for phase, losses in state["losses"].items()} if state else {}
 
@@ -46,7 +46,8 @@ class StepMetrics:
         self._spent[what] += seconds
 
     def add(self, report: Mapping[str, Any], gauges: Callable[[], dict[str, Any]]) -> None:
-        """Take a rank's report: step, phase, lr, loss, grad_norm, tokens, loss_tokens, wait_s, step_s.
+        """Take a rank's report: step, phase, lr, loss, grad_norm, tokens, loss_tokens, wait_s, step_s; and, where it is
+        known, peak_tokens_per_s.
 
         `loss` is the token mean of the rank's rows, in nats. `gauges` is asked once per line.
         """
@@ -59,9 +60,12 @@ class StepMetrics:
         self._recent.append(step)
         self._group.append(step)
         if len(self._group) >= LOG_EVERY:
-            spent = {f"time/{what}": seconds for what, seconds in self._spent.items()}
-            self._lines.append({**_mean_of(self._group), **spent, **gauges()})
-            self._group, self._spent = [], Counter()
+            self._line(gauges)
+
+    def close(self, gauges: Callable[[], dict[str, Any]]) -> None:
+        """Training is over: a line for the steps that fill no group."""
+        if self._group:
+            self._line(gauges)
 
     def drain(self) -> list[dict[str, Any]]:
         """The lines since the last call."""
@@ -87,6 +91,11 @@ class StepMetrics:
             }
         return totals
 
+    def _line(self, gauges: Callable[[], dict[str, Any]]) -> None:
+        spent = {f"time/{what}": seconds for what, seconds in self._spent.items()}
+        self._lines.append({**_mean_of(self._group), **spent, **gauges()})
+        self._group, self._spent = [], Counter()
+
     def _joined(self, reports: list[Mapping[str, Any]]) -> dict[str, Any]:
         first = reports[0]
         step_s = max(report["step_s"] for report in reports)
@@ -101,6 +110,7 @@ class StepMetrics:
             "wait_s": sum(report["wait_s"] for report in reports) / len(reports),
             "step_s": step_s,
             "ranks": len(reports),
+            "peak_tokens_per_s": _sum_of_known([report.get("peak_tokens_per_s") for report in reports]),
             "time": time.time(),
         }
 
@@ -119,6 +129,11 @@ def _share(waited: float, worked: float) -> float:
     return waited / (waited + worked) if waited + worked else 0.0
 
 
+def _sum_of_known(figures: list[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if len(known) == len(figures) else None
+
+
 def _mean_loss(reports: list[Mapping[str, Any]]) -> float:
     tokens = sum(report["loss_tokens"] for report in reports)
     return sum(report["loss"] * report["loss_tokens"] for report in reports) / max(1, tokens)
@@ -129,6 +144,8 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
     last = steps[-1]
     waited = sum(step["wait_s"] for step in steps)
     seconds = sum(step["step_s"] for step in steps)
+    tokens = sum(step["tokens"] for step in steps)
+    tokens_per_s, peak = tokens / max(1e-9, seconds + waited), last["peak_tokens_per_s"]
     return {
         "step": last["step"],
         "phase": last["phase"],
@@ -136,8 +153,9 @@ def _mean_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
         "time": round(last["time"], 3),
         "loss": sum(step["loss"] for step in steps) / len(steps),
         "grad_norm": sum(step["grad_norm"] for step in steps) / len(steps),
-        "tokens": sum(step["tokens"] for step in steps),
-        "tokens_per_s": sum(step["tokens"] for step in steps) / max(1e-9, seconds + waited),
+        "tokens": tokens,
+        "tokens_per_s": tokens_per_s,
+        **({"mfu": tokens_per_s / peak} if peak else {}),
         "idle_ratio": _share(waited, seconds),
         "step_s": seconds / len(steps),
         "time/step": seconds / len(steps),

@@ -75,7 +75,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         _plain("Step time", "train_step_seconds", "s"),
         _plain("Gradient norm", "train_grad_norm"),
         _plain("Learning rate", "train_learning_rate", "sci"),
-        _plain("Model FLOPs utilisation", "train_mfu", "percentunit", "Only where train.peak_tflops is set."),
+        _plain("Model FLOPs utilisation", "train_mfu", "percentunit", "Known cards, or train.peak_tflops."),
     )),
     ("Generation", (
         _plain("Replicas that are ready", "generate_replicas"),

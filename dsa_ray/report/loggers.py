@@ -14,11 +14,14 @@ from typing import Any, Protocol
 
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.sections import leaves
+from dsa_ray.storage.filesystem import Folder
 
 logger = logging.getLogger(__name__)
 
 MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
 """Logger to the module that it is written with; tensorboardX comes with Ray Train."""
+MLFLOW_RUN = "mlflow-run"
+"""File in the run folder with the id that mlflow gave the run."""
 _NOT_FIGURES = ("step", "time")
 _LONGEST_PARAMETER = 500
 """Characters; mlflow refuses longer ones."""
@@ -151,14 +154,17 @@ class _Wandb:
 
 
 class _Mlflow:
-    """A run of the experiment `run.project`; where, MLFLOW_TRACKING_URI says."""
+    """A run of the experiment `run.project`, taken up again on resume; where, MLFLOW_TRACKING_URI says."""
 
     def __init__(self, config: Config, folder: str) -> None:
         import mlflow
 
         self._mlflow = mlflow
         mlflow.set_experiment(config.run.project)
-        mlflow.start_run(run_name=config.run.name)
+        kept = Folder(folder)
+        known = kept.read(MLFLOW_RUN).decode() if kept.exists(MLFLOW_RUN) else None
+        run = mlflow.start_run(run_id=known, run_name=None if known else config.run.name)
+        kept.write(MLFLOW_RUN, run.info.run_id.encode())
         mlflow.log_params({name: str(value)[:_LONGEST_PARAMETER] for name, value in parameters(config).items()})
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -194,13 +200,3 @@ _KINDS: Mapping[str, Callable[[Config, str], Logger]] = {
 
 def _open(name: str, config: Config, folder: str) -> Logger:
     return _KINDS[name](config, folder)
-
-
-def flops_utilisation(tokens_per_s: float, parameters: float, peak_tflops: float) -> float:
-    """Share of the devices' peak that training uses, at 6 floating-point operations per parameter and token.
-
-    Args:
-        tokens_per_s: over all ranks.
-        peak_tflops: of all ranks' devices together, 1e12 operations per second.
-    """
-    return 6.0 * parameters * tokens_per_s / (peak_tflops * 1e12)

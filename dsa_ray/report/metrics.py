@@ -66,7 +66,7 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("train_tokens_per_s", "Tokens trained on per second, all ranks, waits included.", {}),
     ("train_idle_ratio", "Share of the recent steps' time that ranks waited for rows, 0 to 1.", {}),
     ("train_step_seconds", "Mean duration of the recent steps, without waits.", {}),
-    ("train_mfu", "Share of train.peak_tflops that training uses; only where that key is set.", {}),
+    ("train_mfu", "Share of the devices' peak that training uses; where it is known or train.peak_tflops is set.", {}),
     ("generate_replicas", "Teacher replicas that are ready.", {}),
     ("generate_tokens_per_s", "Tokens written per second over the last half minute.", _REPLICA),
     ("generate_idle_ratio", "Share of the time since it was ready that a replica had no request, 0 to 1.", _REPLICA),

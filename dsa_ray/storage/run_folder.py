@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -104,6 +105,11 @@ class RunFolder:
     def path(self) -> str:
         """Absolute path or URI."""
         return self._folder.url
+
+    @property
+    def id(self) -> str | None:
+        """Tells this run's journal from any other's, wherever the folder is moved; None in folders of old."""
+        return json.loads(self._folder.read(_FORMAT)).get("id")
 
     @property
     def journal(self) -> str:
@@ -213,7 +219,7 @@ def _prepare(folder: Folder, config: Config, *, resume: bool, allow_changes: boo
     if new:
         for name in ("journal", "checkpoints", "student"):
             Folder(f"{folder.url}/{name}").make()
-        folder.write(_FORMAT, json.dumps({"format": _FORMAT_VERSION}).encode())
+        folder.write(_FORMAT, json.dumps({"format": _FORMAT_VERSION, "id": uuid.uuid4().hex}).encode())
     elif resume:
         check_resume(_stored_config(folder), config, allow=allow_changes)
     else:

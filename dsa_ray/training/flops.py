@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from dsa_ray.config import TrainConfig
 
 _PEAK_TFLOPS = {
     "H200": 989.0,
@@ -38,6 +40,19 @@ def training_flops(model: nn.Module, config: PreTrainedConfig, segments: Iterabl
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     attention = 6.0 * config.num_hidden_layers * config.num_attention_heads * head
     return 6.0 * weights * sum(lengths) + attention * sum(length * length for length in lengths)
+
+
+def peak_tokens_per_s(model: PreTrainedModel, config: TrainConfig, device: torch.device) -> float | None:
+    """Tokens per second at which training would use the device's whole peak, or `train.peak_tflops`.
+
+    Two operations per weight and token forward, two for the gradient of what goes into it, and two for its own gradient
+    where it is trained (an adapter's base is not). None where the peak is not known: other devices, 32 bits.
+    """
+    known = peak_flops(device) if config.precision != "fp32" else None
+    peak = known if config.peak_tflops is None else config.peak_tflops * 1e12
+    if peak is None:
+        return None
+    return peak / (4.0 * model.num_parameters() + 2.0 * model.num_parameters(only_trainable=True))
 
 
 def peak_flops(device: torch.device) -> float | None:

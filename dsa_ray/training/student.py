@@ -13,6 +13,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -20,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.pytorch_utils import Conv1D
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.generation.tokens import with_chat_template
@@ -56,20 +58,35 @@ def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTok
     return prepare(model, config), tokenizer
 
 
-def check_student(path: str) -> None:
-    """Refuse a tokenizer as `load_student` does, before anything is started: no weights are read.
+def check_student(path: str, row_tokens: int = 1) -> None:
+    """Refuse what `load_student` or training would, before anything is started: no weights are read.
+
+    Args:
+        row_tokens: length of a packed row.
 
     Raises:
-        StudentError: it cannot be read, has no end token, or more entries than the model.
+        StudentError: it cannot be read, is no causal LM, knows fewer positions than a row has, or its tokenizer has no
+            end token or more entries than the model.
     """
     try:
-        known = AutoConfig.from_pretrained(path).get_text_config().vocab_size
+        config = AutoConfig.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         raise StudentError(
             f"{path}: model or tokenizer cannot be read ({str(error).strip().splitlines()[0]})"
         ) from None
-    _check_tokenizer(path, tokenizer, known)
+    own = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if config.is_encoder_decoder or not (own or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING):
+        raise StudentError(
+            f"{path}: a {config.model_type} model is no causal language model, which a student has to be"
+        )
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if positions is not None and positions < row_tokens:
+        raise StudentError(
+            f"{path}: it knows {positions} positions, fewer than train.row_tokens {row_tokens}; lower that"
+        )
+    _check_tokenizer(path, tokenizer, text.vocab_size)
 
 
 def _check_tokenizer(path: str, tokenizer: PreTrainedTokenizerBase, known: int) -> None:
@@ -105,7 +122,8 @@ def prepare(model: PreTrainedModel, config: TrainConfig) -> Student:
 
 
 def _targets(model: PreTrainedModel, names: tuple[str, ...]) -> str | list[str]:
-    known = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    linear = nn.Linear | Conv1D
+    known = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, linear)}
     missing = [name for name in names if name not in known]
     if missing:
         raise StudentError(

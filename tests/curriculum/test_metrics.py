@@ -46,3 +46,23 @@ def test_totals_go_back_with_the_trainer_to_its_checkpoint() -> None:
         assert begun.totals()["exercises"]["steps"] == 6
         begun.begin_attempt(1)
         assert begun.totals() == {}
+
+
+def test_the_last_steps_have_a_line_though_they_fill_no_group() -> None:
+    metrics = StepMetrics(1)
+    for step in range(1, LOG_EVERY + 3):
+        metrics.add(report(step), dict)
+    metrics.close(dict)
+    metrics.close(dict)
+    assert [line["step"] for line in metrics.drain()] == [LOG_EVERY, LOG_EVERY + 2]
+
+
+def test_utilisation_is_that_of_all_ranks_and_left_out_where_one_does_not_know_its_peak() -> None:
+    metrics = StepMetrics(2)
+    for step in range(1, 2 * LOG_EVERY + 1):
+        metrics.add({**report(step), "peak_tokens_per_s": 100.0}, dict)
+        metrics.add({**report(step), "peak_tokens_per_s": 60.0 if step <= LOG_EVERY else None}, dict)
+    known, unknown = metrics.drain()
+    assert known["tokens_per_s"] == 40.0
+    assert known["mfu"] == 40.0 / 160.0
+    assert "mfu" not in unknown

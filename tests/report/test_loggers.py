@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsa_ray.config import Config, ConfigError, parse
-from dsa_ray.report.loggers import Loggers, check_loggers, figures, flops_utilisation
+from dsa_ray.report.loggers import MLFLOW_RUN, Loggers, check_loggers, figures
 
 ROWS = [
     {"step": 5, "phase": "exercises", "time": 1.0, "loss": 2.5, "lr": 1e-3, "time/step": 0.1, "grad_norm": 1.0},
@@ -38,10 +38,6 @@ def logged(config: Config, folder: Path) -> Loggers:
 def test_only_numbers_over_steps_are_figures() -> None:
     assert figures(ROWS[0]) == {"loss": 2.5, "lr": 1e-3, "time/step": 0.1, "grad_norm": 1.0}
     assert figures(ROWS[1]) == {"loss": 1.5, "lr": 1e-3, "time/step": 0.1}
-
-
-def test_utilisation_is_six_operations_per_parameter_and_token() -> None:
-    assert flops_utilisation(26_000, 0.6e9, 989.0) == pytest.approx(0.0946, rel=1e-3)
 
 
 def test_nothing_is_imported_for_loggers_that_are_not_configured(tmp_path: Path) -> None:
@@ -113,6 +109,7 @@ class Recorder:
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
+    recorder.info = SimpleNamespace(run_id="4d0c")  # type: ignore[attr-defined]
     for module in ("wandb", "mlflow", "trackio"):
         monkeypatch.setitem(sys.modules, module, recorder)
     return recorder
@@ -135,6 +132,23 @@ def test_mlflow_gets_experiment_parameters_and_metrics(double: Recorder, tmp_pat
     assert max(map(len, parameters.values())) <= 500
     assert [named["step"] for _, named in double.of("log_metrics")] == [5, 10]
     assert double.calls[-1][0] == "end_run"
+
+
+def test_a_resumed_run_goes_on_in_the_run_that_mlflow_has_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str | None, str | None]] = []
+
+    def start_run(run_id: str | None, run_name: str | None) -> Any:
+        asked.append((run_id, run_name))
+        return SimpleNamespace(info=SimpleNamespace(run_id="4d0c"))
+
+    silent = dict.fromkeys(("set_experiment", "log_params", "log_metrics", "end_run"), lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(start_run=start_run, **silent))
+    for _ in range(2):
+        assert logged(a_config("mlflow"), tmp_path).notes == []
+    assert asked == [(None, "one"), ("4d0c", None)]
+    assert (tmp_path / MLFLOW_RUN).read_text() == "4d0c"
 
 
 def test_trackio_gets_project_and_steps(double: Recorder, tmp_path: Path) -> None:
