@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from dsa_ray import plain_yaml
 from dsa_ray.credentials import keys_with_secrets
 from dsa_ray.sections import (
     BudgetConfig,
@@ -618,11 +619,9 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is no text; give the path of a YAML file") from None
     try:
-        data = yaml.safe_load(text)
+        data = plain_yaml.load(text)
     except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}:{line} is not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise ConfigError(f"{path}: is not valid YAML ({plain_yaml.fault(error)})") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold sections such as 'run:' and 'graph:', not {type(data).__name__}")
     for override in overrides:
@@ -657,7 +656,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"override {override!r}: {part!r} is a value, not a section")
     try:
-        node[path[-1]] = yaml.safe_load(value)
+        node[path[-1]] = plain_yaml.load(value)
     except yaml.YAMLError:
         raise ConfigError(f"override {override!r}: the value is not valid YAML; quote it") from None
 

@@ -78,6 +78,8 @@ def config(**sections: Any) -> Config:
         ("=3", "write it as section.key=value"),
         ("train..steps=3", "write it as section.key=value"),
         ("train.steps=[1", "not valid YAML"),
+        ("run.name=2024-13-01", "not valid YAML; quote it"),
+        ("run.name=2024-12-01", r"run\.name: .*valid string"),
         ("run.name.first=x", "'name' is a value, not a section"),
     ],
 )
@@ -109,7 +111,13 @@ def test_zero_3_with_lora_is_refused() -> None:
     [
         ("", "must hold sections"),
         ("- a\n- b\n", "must hold sections"),
-        ("run: [", "line 1 is not valid YAML"),
+        ("run: [", r"is not valid YAML \(line 1: "),
+        ("run:\n  name: 2024-13-01\n", r"line 2: timestamp '2024-13-01': month must be in 1\.\.12; quote"),
+        ("run: {name: !!timestamp soon}", r"line 1: timestamp 'soon': "),
+        ("run: {name: !!bool maybe}", r"line 1: bool 'maybe': "),
+        ("run: {name: !!int ''}", "line 1: int '': "),
+        (f"run: {'9' * 5000}", "line 1: int '9999"),
+        ("run: " + "[" * 5000, "nested too deep"),
         ("run: {name: test}\n", "graph: missing"),
         ("run: 3\ngraph: {target: x}\n", "run: "),
         ("run: {name: test, 1: 2}\ngraph: {target: x}\n", "run.1: "),
