@@ -31,6 +31,8 @@ from dsa_ray.sections import (
 Group = Literal["core", "teacher", "student", "rank"]
 GROUPS: tuple[str, ...] = get_args(Group)
 ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+MOST_ANSWER_S = 2.0
+"""No check of an item takes longer."""
 
 
 class ConfigError(Exception):
@@ -324,8 +326,8 @@ class EvaluateConfig(Section):
     """Of the built-in exam."""
     max_tokens: Positive = 96
     """Longest answer of the student, tokens."""
-    answer_timeout_s: float = Field(default=3.0, gt=0)
-    """Time that the mathematical check of one answer may take."""
+    answer_timeout_s: float = Field(default=1.2, gt=0, le=MOST_ANSWER_S)
+    """Time that computer algebra may take to compare one answer with another; an overrun counts as different."""
 
 
 class ClusterConfig(Section):

@@ -74,6 +74,7 @@ def config(**sections: Any) -> Config:
         ("cluster.groups={rank: a b}", r"cluster\.groups\.rank: .*pattern"),
         ("train.schedule=step", r"train\.schedule: .*'step'"),
         ("train.textbook_order=alphabet", r"train\.textbook_order: .*'alphabet'"),
+        ("evaluate.answer_timeout_s=3", r"evaluate\.answer_timeout_s: .*less than or equal to 2"),
         ("train", "write it as section.key=value"),
         ("=3", "write it as section.key=value"),
         ("train..steps=3", "write it as section.key=value"),
