@@ -354,7 +354,7 @@ def export_command(parsed: argparse.Namespace) -> int:
         except GraphError as error:
             raise ConfigError(str(error)) from None
 
-    from dsa_ray.storage.datasets import FORMATS, export, push
+    from dsa_ray.storage.datasets import FORMATS, PushError, export, push
 
     if parsed.format not in FORMATS:
         known = ", ".join((*FORMATS, *EXPORTS))
@@ -367,8 +367,8 @@ def export_command(parsed: argparse.Namespace) -> int:
     if parsed.push:
         try:
             print(push(parsed.out, parsed.push))
-        except (OSError, ValueError) as error:
-            print(f"dsa: --push {parsed.push}: {str(error).splitlines()[0]}", file=sys.stderr)
+        except PushError as error:
+            print(f"dsa: --push {parsed.push}: {error}; the files are in {parsed.out}", file=sys.stderr)
             return Exit.FAILED
     return 0
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from dsa_ray import plain_yaml
 from dsa_ray.credentials import keys_with_secrets
 from dsa_ray.sections import (
     BudgetConfig,
@@ -30,6 +31,8 @@ from dsa_ray.sections import (
 Group = Literal["core", "teacher", "student", "rank"]
 GROUPS: tuple[str, ...] = get_args(Group)
 ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+MOST_ANSWER_S = 2.0
+"""No check of an item takes longer."""
 
 
 class ConfigError(Exception):
@@ -324,8 +327,8 @@ class EvaluateConfig(Section):
     """Of the built-in exam."""
     max_tokens: Positive = 96
     """Longest answer of the student, tokens."""
-    answer_timeout_s: float = Field(default=3.0, gt=0)
-    """Time that the mathematical check of one answer may take."""
+    answer_timeout_s: float = Field(default=1.2, gt=0, le=MOST_ANSWER_S)
+    """Time that computer algebra may take to compare one answer with another; an overrun counts as different."""
 
 
 class ClusterConfig(Section):
@@ -619,11 +622,9 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is no text; give the path of a YAML file") from None
     try:
-        data = yaml.safe_load(text)
+        data = plain_yaml.load(text)
     except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}:{line} is not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise ConfigError(f"{path}: is not valid YAML ({plain_yaml.fault(error)})") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold sections such as 'run:' and 'graph:', not {type(data).__name__}")
     for override in overrides:
@@ -658,7 +659,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"override {override!r}: {part!r} is a value, not a section")
     try:
-        node[path[-1]] = yaml.safe_load(value)
+        node[path[-1]] = plain_yaml.load(value)
     except yaml.YAMLError:
         raise ConfigError(f"override {override!r}: the value is not valid YAML; quote it") from None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -325,3 +326,21 @@ def test_a_run_without_texts_is_exported_empty(tmp_path: Path, capsys: pytest.Ca
     assert cli.main(["export", str(tmp_path / "empty"), "--format", "jsonl", "--out", str(out)]) == 0
     assert "exercises.jsonl: 0 rows" in capsys.readouterr().out
     assert (out / "README.md").is_file()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_and_a_failed_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import HTTPError, OIDCError
+
+    for error in (HTTPError("[Errno 111]\nConnection refused"), OIDCError("no id token"), OSError("401\n\nlog in")):
+        api = SimpleNamespace(create_repo=lambda *_, error=error, **__: raising(error)(None))
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda api=api: api)
+        out = str(tmp_path / "out")
+        command = ["export", make_run(tmp_path, "a").path, "--format", "jsonl", "--out", out, "--push", "me/data"]
+        assert cli.main(command) == Exit.FAILED
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert f"--push me/data: {type(error).__name__}: {' '.join(str(error).split())}; the files are in {out}" in told
+        shutil.rmtree(tmp_path / "a")

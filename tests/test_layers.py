@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dsa_ray"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"records", "config", "sections", "credentials"}
+BASE = {"records", "config", "sections", "credentials", "plain_yaml"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
 DRIVER = {"exits", "ring", "outcome", "watchdog", "stacks", "screen", "live", "assess", "seeding", "ladder_intake"}

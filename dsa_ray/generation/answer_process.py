@@ -36,20 +36,28 @@ class AnswerProcess:
         self._buffer = b""
         self.starts = 0
         """Processes started so far: one, and one more for every overrun."""
+        self.spent_s = 0.0
+        """Time that pairs have taken so far, without the starts of processes."""
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    def same(self, left: str, right: str) -> bool:
+    def same(self, left: str, right: str, within_s: float | None = None) -> bool:
         """Whether the worker finds two LaTeX expressions equal; False if it overruns, or dies twice.
+
+        Args:
+            within_s: time that is left for it, where that is less than the pair's own; all its lives share it.
 
         Raises:
             AnswerWorkerError: the worker does not start.
         """
+        until = self.spent_s + (self._timeout_s if within_s is None else min(within_s, self._timeout_s))
         for _ in range(_LIVES):
             process = self._running()
-            line = self._asked(process, left, right)
+            began = time.monotonic()
+            line = self._asked(process, left, right, began + until - self.spent_s)
+            self.spent_s += time.monotonic() - began
             if line is not None:
                 return json.loads(line)["same"] is True
             overrun = process.poll() is None
@@ -67,14 +75,14 @@ class AnswerProcess:
             self._process.wait(_GRACE_S)
         self._kill()
 
-    def _asked(self, process: subprocess.Popen[bytes], left: str, right: str) -> bytes | None:
+    def _asked(self, process: subprocess.Popen[bytes], left: str, right: str, deadline: float) -> bytes | None:
         try:
             process.stdin.write(json.dumps([left, right]).encode() + b"\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
         except BrokenPipeError:
             process.wait()
             return None
-        return self._line(process, time.monotonic() + self._timeout_s)
+        return self._line(process, deadline)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:

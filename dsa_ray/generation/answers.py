@@ -8,9 +8,9 @@ here evaluates text as code.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from types import TracebackType
@@ -37,15 +37,15 @@ class AnswerChecker:
     """Compares answers; thread-safe. Close it, or use it as a context manager, to end its process.
 
     Example:
-        with AnswerChecker(timeout_s=3.0) as checker:
+        with AnswerChecker(timeout_s=1.2) as checker:
             checker.same("12*x**3", "12x^3")  # True
     """
 
     def __init__(self, timeout_s: float, memory_mib: int = 1024) -> None:
         """
         Args:
-            timeout_s: time that computer algebra may take for one pair of expressions, and after which no further part
-                of an answer is given to it; an overrun counts as different.
+            timeout_s: time that computer algebra may take for one pair of answers, all their parts together, without
+                the start of its process; an overrun counts as different.
             memory_mib: address space of the process that does computer algebra.
         """
         self._timeout_s = timeout_s
@@ -67,9 +67,9 @@ class AnswerChecker:
         left, right = normalise(given), normalise(expected)
         if not left or not right:
             return False
-        deadline = time.monotonic() + self._timeout_s
         with self._lock:
-            return _Comparison(self._algebra, deadline).same(left, right)
+            until = self._process.spent_s + self._timeout_s
+            return _Comparison(functools.partial(self._algebra, until)).same(left, right)
 
     def same_many(self, pairs: Iterable[tuple[str, str]]) -> list[bool]:
         """`same(given, expected)` of every pair, in order."""
@@ -88,17 +88,19 @@ class AnswerChecker:
     ) -> None:
         self.close()
 
-    def _algebra(self, left: Node, right: Node) -> bool:
+    def _algebra(self, until: float, left: Node, right: Node) -> bool:
+        within_s = until - self._process.spent_s
+        if within_s <= 0:
+            return False
         self.algebra_calls += 1
-        return self._process.same(latex(left), latex(right))
+        return self._process.same(latex(left), latex(right), within_s)
 
 
 class _Comparison:
-    """One pair of normalised answers, with the deadline that holds for all its parts together."""
+    """One pair of normalised answers."""
 
-    def __init__(self, algebra: Callable[[Node, Node], bool], deadline: float) -> None:
+    def __init__(self, algebra: Callable[[Node, Node], bool]) -> None:
         self._algebra = algebra
-        self._deadline = deadline
 
     def same(self, left: str, right: str, depth: int = 0) -> bool:
         if left == right:
@@ -167,7 +169,7 @@ class _Comparison:
         by_value = same_function(first, second)
         if by_value is not None:
             return by_value
-        return time.monotonic() < self._deadline and self._algebra(first, second)
+        return self._algebra(first, second)
 
 
 def _same_number(left: str, right: str) -> bool | None:

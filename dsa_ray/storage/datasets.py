@@ -48,6 +48,10 @@ _COLUMNS: dict[str, pa.DataType] = {
 Row = dict[str, Any]
 
 
+class PushError(Exception):
+    """An upload that did not come about."""
+
+
 def rows(run: RunFolder, everything: bool = False) -> Iterator[Row]:
     """The texts of a run in the order written, one row each; what was written twice comes once.
 
@@ -84,13 +88,16 @@ def push(out: str, name: str) -> str:
     """Upload an exported folder to the Hugging Face hub as a private dataset; returns its address.
 
     Raises:
-        OSError: the hub cannot be reached, or refuses; its own message says why.
+        PushError: the hub cannot be reached, or refuses; in one line, with its own words.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
-    address = api.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
-    api.upload_folder(repo_id=name, repo_type="dataset", folder_path=out)
+    try:
+        address = api.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
+        api.upload_folder(repo_id=name, repo_type="dataset", folder_path=out)
+    except Exception as error:  # the hub's client, and the HTTP client below it, have no base class of their errors
+        raise PushError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     return str(address)
 
 

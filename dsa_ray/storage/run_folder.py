@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-from dsa_ray.config import Config, ConfigError, parse
+from dsa_ray.config import MOST_ANSWER_S, Config, ConfigError, parse
 from dsa_ray.storage.filesystem import TEMPORARY, Folder
 from dsa_ray.storage.lock import FolderInUse, FolderLock
 from dsa_ray.storage.resume import check_resume
@@ -251,7 +251,7 @@ def _stored_config(folder: Folder) -> Config:
     if CONFIG not in names:
         raise RunFolderError(f"{folder.url}: not a run, or its creation was cut short (no {CONFIG})")
     try:
-        config = parse(json.loads(folder.read(CONFIG)))
+        config = parse(_within_bounds(json.loads(folder.read(CONFIG))))
     except (ValueError, ConfigError) as error:
         raise RunFolderError(f"{folder.path(CONFIG)}: broken ({error})") from None
     try:
@@ -265,6 +265,15 @@ def _stored_config(folder: Folder) -> Config:
     if written_as != _FORMAT_VERSION:
         raise RunFolderError(f"{folder.url}: written in format {written_as}; this version reads {_FORMAT_VERSION}")
     return config
+
+
+def _within_bounds(stored: Any) -> Any:
+    """What an earlier version stored, with a value that was its default and is out of bounds now at the bound."""
+    evaluate = stored.get("evaluate") if isinstance(stored, dict) else None
+    most_s = evaluate.get("answer_timeout_s") if isinstance(evaluate, dict) else None
+    if not isinstance(most_s, float) or most_s <= MOST_ANSWER_S:
+        return stored
+    return {**stored, "evaluate": {**evaluate, "answer_timeout_s": MOST_ANSWER_S}}
 
 
 def _relative(name: str) -> str:

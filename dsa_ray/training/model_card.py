@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from dsa_ray import plain_yaml
 from dsa_ray.config import Config
 from dsa_ray.storage.versions import versions
 
@@ -88,7 +89,7 @@ def license_of(model: str) -> str | None:
     card = Path(model, CARD) if Path(model).is_dir() else _cached_card(model)
     try:
         found = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace")) if card else None
-        front = yaml.safe_load(found[1]) if found else None
+        front = plain_yaml.load(found[1]) if found else None
     except (OSError, yaml.YAMLError):
         return None
     named = front.get("license") if isinstance(front, dict) else None

@@ -72,7 +72,6 @@ def _config() -> Config:
             "run": {"name": "hostile"},
             "graph": {"target": "chain rule"},
             "generate": {"checks": checks},
-            "evaluate": {"answer_timeout_s": 1.0},
         }
     )
 

@@ -92,6 +92,15 @@ def test_a_stopped_worker_is_killed_at_the_deadline(worker: AnswerProcess) -> No
     assert worker.pid is None
 
 
+def test_a_pair_may_have_less_time_than_the_worker_gives(worker: AnswerProcess) -> None:
+    worker.same("x", "x")
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    before = worker.spent_s
+    assert not worker.same("x", "x", within_s=0.3)
+    assert 0.3 <= worker.spent_s - before < 2.5
+
+
 def test_a_power_tower_costs_no_more_than_its_time(worker: AnswerProcess) -> None:
     worker.same("x", "x")
     began = time.monotonic()

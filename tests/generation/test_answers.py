@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dsa_ray.generation.answer_process import AnswerProcess
 from dsa_ray.generation.answers import AnswerChecker, normalise
 
 ANSWER_LIKE = st.text(st.sampled_from("0123456789.,;/^*()[]{}|+-=<>%$\\ xyzepifracsqrtlnsin±²∪√"), max_size=40)
@@ -160,6 +161,20 @@ def test_code_is_never_run(checker: AnswerChecker, tmp_path: Path, code: str) ->
 @example("$ $")
 def test_an_answer_equals_itself_unless_nothing_is_left_without_its_dress(checker: AnswerChecker, text: str) -> None:
     assert checker.same(text, text) is bool(normalise(text))
+
+
+def test_all_parts_of_an_answer_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def slow(process: AnswerProcess, left: str, right: str, within_s: float) -> bool:
+        given.append(within_s)
+        process.spent_s += 0.75
+        return False
+
+    monkeypatch.setattr(AnswerProcess, "same", slow)
+    with AnswerChecker(timeout_s=1.0) as checker:
+        assert not checker.same("1.4143; 1.4143; 1.4143", "sqrt(2); sqrt(2); sqrt(2)")
+    assert given == [1.0, 0.25]
 
 
 def test_plain_answers_need_no_process() -> None:

@@ -38,7 +38,6 @@ def test_no_hostile_answer_crashes_runs_code_or_takes_long(tokenizer_path: str, 
             "run": {"name": "r"},
             "graph": {"target": "t"},
             "generate": {"checks": checks},
-            "evaluate": {"answer_timeout_s": 1.0},
         }
     )
     examiner = Examiner(config, StudentTokenizer(tokenizer_path), held_out=["What is 2 times 3?"])

@@ -70,6 +70,15 @@ def test_resume_with_another_student_is_refused_and_changes_nothing(tmp_path: Pa
         assert run.config == RunFolder.open(run.path).config == a_config()
 
 
+def test_a_run_of_an_earlier_version_that_gave_answers_more_time_is_read_and_resumed(tmp_path: Path) -> None:
+    RunFolder.create(str(tmp_path), a_config()).close()
+    path = tmp_path / "one" / "config.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"evaluate": stored["evaluate"] | {"answer_timeout_s": 3.0}}))
+    assert RunFolder.open(str(tmp_path / "one")).config.evaluate.answer_timeout_s == 2.0
+    RunFolder.create(str(tmp_path), a_config(), resume=True).close()
+
+
 def test_two_live_runs_on_one_folder_are_refused(tmp_path: Path) -> None:
     run = RunFolder.create(str(tmp_path), a_config())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dsa_ray import plain_yaml
 from dsa_ray.skills.graph import GraphError
 
 MAX_BYTES = 64 * 2**20
@@ -14,7 +15,9 @@ MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 64
 """Deepest nesting of lists and mappings."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(plain_yaml.NamedFaults, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    pass
 
 
 def read_text(path: str | Path, most: int = MAX_BYTES) -> str:
@@ -44,11 +47,9 @@ def load_yaml(text: str, what: str) -> Any:
     """
     try:
         _scan(text, what)
-        return yaml.load(text, Loader=_LOADER)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise GraphError(f"{what}:{line} no valid YAML ({getattr(error, 'problem', None) or error})") from None
+        raise GraphError(f"{what}: no valid YAML ({plain_yaml.fault(error)})") from None
     except (ValueError, RecursionError) as error:
         raise GraphError(f"{what}: no valid YAML ({error})") from None
 
@@ -56,7 +57,7 @@ def load_yaml(text: str, what: str) -> Any:
 def _scan(text: str, what: str) -> None:
     """Look at the events alone, which takes no memory, before anything is built."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise GraphError(f"{what}: line {line}: aliases (*{event.anchor}) are not allowed; write it out")

@@ -13,6 +13,7 @@ from xml.parsers import expat
 import networkx as nx
 
 from dsa_ray.records import SkillGraph
+from dsa_ray.skills.files.bounds import MAX_DEPTH
 from dsa_ray.skills.graph import GraphError, Make, build
 from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row
 
@@ -45,25 +46,39 @@ def read(content: str, what: str = "graph file", make: Make = build) -> SkillGra
         GraphError: one line.
     """
     try:
-        _refuse_document_types(content)
+        _look_through(content)
         network = nx.parse_graphml(content)
         nodes = [skill_from_row(_node(str(id), data)) for id, data in network.nodes(data=True)]
         links = [edge_from_row({**data, "source": str(a), "target": str(b)}) for a, b, data in network.edges(data=True)]
         return make(_target(network), nodes, links)
     except (expat.ExpatError, ParseError, nx.NetworkXException) as error:
         raise GraphError(f"{what}: no valid GraphML ({error})") from None
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise GraphError(f"{what}: of the wrong shape ({error})") from None
     except GraphError as error:
         raise GraphError(f"{what}: {error}") from None
 
 
-def _refuse_document_types(content: str) -> None:
+def _look_through(content: str) -> None:
+    """Refuse document types and what is nested too deep, before anything is built."""
+    depth = 0
+
     def refuse(name: str, *_: Any) -> None:
         raise GraphError(f"a document type ({name}) is not allowed, because it can define entities; remove it")
 
+    def begin(*_: Any) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise GraphError(f"line {parser.CurrentLineNumber}: nested more than {MAX_DEPTH} deep")
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
     parser.Parse(content, True)
 
 

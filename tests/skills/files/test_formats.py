@@ -70,6 +70,8 @@ def test_a_graph_written_by_hand_needs_names_only() -> None:
         ("target: [", "no valid YAML"),
         ("a: &a [x]\nb: [*a, *a]", "line 2: aliases"),
         ("[" * (MAX_DEPTH + 1), "nested more than"),
+        ("target: 2024-13-01\nskills: [x]", "line 1: timestamp '2024-13-01'"),
+        ("target: !!bool maybe\nskills: [x]", "no valid YAML (line 1: bool 'maybe'"),
         ("target: !!python/object/apply:os.system [ls]\nskills: []", "no valid YAML"),
     ],
 )
@@ -122,6 +124,21 @@ def test_graphml_with_a_document_type_is_refused(declaration: str) -> None:
     head, body = graphml.write(CALCULUS).split("?>", 1)
     with pytest.raises(GraphError, match="document type"):
         graphml.read(f"{head}?>{declaration}{body}")
+
+
+@pytest.mark.parametrize("sessions", ["[" * 5000, "[" * 100_000])
+def test_graphml_whose_sessions_are_nested_too_deep_is_refused(sessions: str) -> None:
+    head, body = graphml.write(CALCULUS).split("<graph ", 1)
+    key = '<key id="s" for="node" attr.name="sessions" attr.type="string"/>'
+    node = body.replace("</node>", f'<data key="s">{sessions}</data></node>')
+    with pytest.raises(GraphError, match="of the wrong shape"):
+        graphml.read(f"{head}{key}<graph {node}")
+
+
+def test_graphml_that_is_nested_too_deep_is_refused() -> None:
+    head, body = graphml.write(CALCULUS).split("<graph ", 1)
+    with pytest.raises(GraphError, match=f"line .*: nested more than {MAX_DEPTH} deep"):
+        graphml.read(f"{head}{'<a>' * MAX_DEPTH}{'</a>' * MAX_DEPTH}<graph {body}")
 
 
 def test_graphml_of_another_tool_needs_names_and_one_end() -> None:
