@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import _paced
 import psutil
 import ray
+from _paced_teacher import PACE
 from ray.util.state import list_actors
 
 from dsa_ray.config import Config
@@ -72,7 +72,7 @@ class WatchedRun:
         self._job = subprocess.Popen(
             [sys.executable, "-m", "dsa_ray.cli", "run", str(self._file), *(["--resume"] if resume else [])],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path, _paced.PACE: pace, "RAY_AUTH_MODE": "disabled"},
+            env={**os.environ, "PYTHONPATH": path, PACE: pace, "RAY_AUTH_MODE": "disabled"},
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )

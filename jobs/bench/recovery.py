@@ -3,9 +3,9 @@
     python jobs/bench/recovery.py [--quick] [--rounds N] [--ranks N]
 
 A real `dsa run` on this machine: real curator, streams, Ray Train and DeepSpeed, an exam by vLLM; the teacher only
-takes time (see _paced.py), so that its rate is steady. In turn its teacher's process is killed, then stopped; a rank is
-killed, then the curator; at last every process of the job, which is started again with `--resume`. Times are medians
-over rounds, each with a run of its own; counts are sums. `--quick` makes one round.
+takes time (see _paced_teacher.py) and loads nothing, so that its rate is steady. In turn its process is killed, then
+stopped; a rank is killed, then the curator; at last every process of the job, which is started again with `--resume`.
+Times are medians over rounds, each with a run of its own; counts are sums. `--quick` makes one round.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ WINDOW_S = 10.0
 """Over which a rate is taken."""
 SETTLE_S = 20.0
 """Between two faults: the rate before the next one is taken from its second half."""
-HANG_S = 12.0
-"""`watch.hang_s` of the run."""
 BACK = 0.9
 
 Figures = dict[str, Any]
@@ -99,7 +97,6 @@ def _run(storage: str, ranks: int) -> WatchedRun:
         generate={"slots": 256, "in_flight": 2 * AT_ONCE, "replay": 0.0, "exercises_per_skill": 10_000},
         train={"ranks": ranks, "steps": 10**6, "slots": 16, "checkpoint_every": 100, "max_failures": 8},
         evaluate={"exam": str(exam), "max_tokens": 8},
-        watch={"hang_s": HANG_S},
     )
     file = Path(storage) / "config.json"
     file.write_text(made.model_dump_json())
