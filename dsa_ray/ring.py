@@ -30,6 +30,7 @@ from ray.autoscaler.sdk import request_resources
 from dsa_ray.actors import patient
 from dsa_ray.actors.answering import Answering
 from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.own_ray import start_ray
 from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
@@ -346,14 +347,12 @@ def connect(config: Config, run: str) -> None:
     """Join the configured cluster, or start one on this machine, on loopback."""
     if ray.is_initialized():
         return
-    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment(run)}}
+    quiet = {"configure_logging": False, "runtime_env": {"env_vars": _environment(run)}}
     if joins_cluster(config):
-        ray.init(address=config.cluster.address or "auto", **quiet)
+        ray.init(address=config.cluster.address or "auto", log_to_driver=False, **quiet)
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(
-        address="local",  # else Ray joins whatever a `ray start` left on this machine, dead or alive
-        num_cpus=int(config.cluster.cpus or len(os.sched_getaffinity(0))),
+    start_ray(
+        int(config.cluster.cpus or len(os.sched_getaffinity(0))),
         include_dashboard=True,
         dashboard_host="127.0.0.1",
         object_store_memory=OBJECT_STORE_BYTES,

@@ -22,6 +22,7 @@ import ray
 from _paced_teacher import PACE
 from ray.util.state import list_actors
 
+from dsa_ray.actors.own_ray import on_loopback
 from dsa_ray.config import Config
 from dsa_ray.report.logs import Process, processes
 from dsa_ray.storage.filesystem import Folder
@@ -77,7 +78,8 @@ class WatchedRun:
             start_new_session=True,
         )
         address = self.wait_for("its Ray", self._address)
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        with on_loopback():
+            ray.init(address=address, log_to_driver=False, configure_logging=False)
         curator = self.wait_for("the curator", self._curator)
         self._over.clear()
         self._sampler = threading.Thread(target=self._sample, args=(curator,), daemon=True)
