@@ -396,6 +396,7 @@ def _cluster_shape() -> ClusterShape:
         memory_gib=resources.get("memory", 0.0) / 2**30,
         nodes=len(nodes),
         node_gpus=tuple(int(node["Resources"].get("GPU", 0)) for node in nodes),
+        resources=frozenset(resources),
     )
 
 
