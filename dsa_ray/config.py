@@ -356,6 +356,8 @@ class WatchConfig(Section):
     """No progress in a phase for this long stops the run and names what is stuck."""
     hang_s: float = Field(default=60.0, gt=0)
     """An engine with requests in flight that answers nothing for this long is ended and replaced."""
+    silent_s: float = Field(default=8.0, gt=0)
+    """A teacher replica whose process (not its engine) answers nothing for this long is ended and replaced."""
 
 
 class Config(Section):

@@ -19,6 +19,7 @@ from typing import Any
 
 import ray
 
+from dsa_ray.actors.own_ray import start_ray
 from dsa_ray.actors.tasks import run_tasks
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
@@ -146,9 +147,7 @@ def _start_ray(config: Config) -> None:
     if joined is not None:
         ray.init(address=joined, log_to_driver=False)
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    cpus = int(config.cluster.cpus or len(os.sched_getaffinity(0)))
-    ray.init(address="local", num_cpus=max(1, cpus), include_dashboard=False, log_to_driver=False)
+    start_ray(int(config.cluster.cpus or len(os.sched_getaffinity(0))), include_dashboard=False)
 
 
 def _one(plan: ProxyPlan, shared: tuple[Any, Split], skills: tuple[str, ...]) -> Mapping[str, Any]:

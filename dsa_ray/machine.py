@@ -25,6 +25,8 @@ class ClusterShape:
     """GPUs of each node; empty = spread evenly."""
     gpu_gib: float = 0.0
     """Memory of one GPU; 0 = not known."""
+    resources: frozenset[str] | None = None
+    """Names of Ray resources that its nodes offer; None = not known."""
 
     def cards(self) -> list[int]:
         """GPUs per node, as a list."""

@@ -96,7 +96,9 @@ def plan(config: Config, cluster: ClusterShape, scope: Scope = Scope.TRAINING, e
     wishes = [wish for wish in _wishes(config) if scope is Scope.TRAINING or wish.name not in _TRAINING]
     available = _available_cpus(config, cluster)
     _check_gpu_keys(config)
-    _place_cards([_at_least(config, wish) for wish in wishes] if elastic else wishes, cluster)
+    needed = [_at_least(config, wish) for wish in wishes] if elastic else wishes
+    _check_groups(config, needed, cluster)
+    _place_cards(needed, cluster)
     factor = _shrink(wishes, available)
     shares = tuple(_share(wish, factor, available, wishes) for wish in wishes)
     return Placement(cluster=cluster, shares=shares)
@@ -267,6 +269,16 @@ def _share(wish: _Wish, factor: float, available: float, wishes: Sequence[_Wish]
         threads=threads,
         key=wish.key,
     )
+
+
+def _check_groups(config: Config, wishes: Sequence[_Wish], cluster: ClusterShape) -> None:
+    """Raise when no node belongs to the group of a process: its actor would wait for one for ever."""
+    for wish in wishes if cluster.resources is not None else ():
+        for name in node_of(config, wish.name).keys() - cluster.resources if wish.count else ():
+            raise PlacementError(
+                f"cluster.groups: {wish.count} of {wish.name} need a node that offers the resource {name!r}, and none "
+                "does; start such nodes, or correct the name"
+            )
 
 
 def _check_gpu_keys(config: Config) -> None:

@@ -8,7 +8,7 @@ curator  (one async actor: graph, exercise table, loss histories, verdicts, ledg
   +--> leases of packed rows ==training stream, one reader per rank==> DeepSpeed ranks ---- losses --+
 
    who        consumes               produces               waits for            its deadline
-   replica    assignments            completions            the curator, engine  watch.hang_s, request_timeout_s
+   replica    assignments            completions            the curator, engine  watch.hang_s and others
    recorder   generation stream      journal segments       completions          ends with generation
    reader     row plans              tensors                something to train   watch.stall_s
    rank       tensors                losses                 rows, other ranks    Ray Train, watch.stall_s
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from ray.autoscaler.sdk import request_resources
 from dsa_ray.actors import patient
 from dsa_ray.actors.answering import Answering
 from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.own_ray import start_ray
 from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
@@ -88,8 +90,8 @@ class Ring:
         self._trainer: ActorHandle | None = None
         self._taking_up: ray.ObjectRef | None = None
         self._offered = ""
-        self._answering = Answering(config.watch.hang_s)
-        self._asked: dict[str, ray.ObjectRef] = {}
+        self._answering = Answering(config.watch.silent_s)
+        self._asked: dict[str, tuple[ray.ObjectRef, float]] = {}
         self._incarnation: int | None = None
         self.notes: list[str] = []
         """What went wrong and was mended, a line each."""
@@ -191,18 +193,23 @@ class Ring:
         # A question stays open until it is answered: a busy machine is slow, and only one that hangs is silent.
         for name, handle in handles.items():
             if name not in self._asked:
-                self._asked[name] = handle.stats.remote()
-        self._asked = {name: call for name, call in self._asked.items() if name in handles}
-        ready, _ = ray.wait(list(self._asked.values()), num_returns=len(handles), timeout=1.0)
-        told = {name: _value(call) for name, call in self._asked.items() if call in ready}
-        self._asked = {name: call for name, call in self._asked.items() if name not in told}
+                self._asked[name] = handle.stats.remote(), time.monotonic()
+        self._asked = {name: asked for name, asked in self._asked.items() if name in handles}
+        ready, _ = ray.wait([call for call, _ in self._asked.values()], num_returns=len(handles), timeout=1.0)
+        told = {name: _value(call) for name, (call, _) in self._asked.items() if call in ready}
+        self._asked = {name: asked for name, asked in self._asked.items() if name not in told}
         stats = {name: figures for name, figures in told.items() if figures is not None}
         for name in told.keys() - stats.keys():
             self._answering.forget(name)
-        for name in self._answering.look(stats, handles.keys() - told.keys()):
+        for name in self._answering.look(stats, self._open_s()):
             ray.kill(handles[name], no_restart=False)
-            self.notes.append("a teacher replica that no longer answered (watch.hang_s) was ended and replaced")
+            self.notes.append("a teacher replica that no longer answered (watch.silent_s) was ended and replaced")
         return list(stats.values())
+
+    def _open_s(self) -> dict[str, float]:
+        """For how many seconds each question to a replica has been open."""
+        now = time.monotonic()
+        return {name: now - since for name, (_, since) in self._asked.items()}
 
     def start_student(self) -> None:
         """Start the replica that sits the exam, on the base student's weights."""
@@ -340,14 +347,12 @@ def connect(config: Config, run: str) -> None:
     """Join the configured cluster, or start one on this machine, on loopback."""
     if ray.is_initialized():
         return
-    quiet = {"log_to_driver": False, "configure_logging": False, "runtime_env": {"env_vars": _environment(run)}}
+    quiet = {"configure_logging": False, "runtime_env": {"env_vars": _environment(run)}}
     if joins_cluster(config):
-        ray.init(address=config.cluster.address or "auto", **quiet)
+        ray.init(address=config.cluster.address or "auto", log_to_driver=False, **quiet)
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(
-        address="local",  # else Ray joins whatever a `ray start` left on this machine, dead or alive
-        num_cpus=int(config.cluster.cpus or len(os.sched_getaffinity(0))),
+    start_ray(
+        int(config.cluster.cpus or len(os.sched_getaffinity(0))),
         include_dashboard=True,
         dashboard_host="127.0.0.1",
         object_store_memory=OBJECT_STORE_BYTES,
@@ -391,6 +396,7 @@ def _cluster_shape() -> ClusterShape:
         memory_gib=resources.get("memory", 0.0) / 2**30,
         nodes=len(nodes),
         node_gpus=tuple(int(node["Resources"].get("GPU", 0)) for node in nodes),
+        resources=frozenset(resources),
     )
 
 

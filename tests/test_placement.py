@@ -211,6 +211,18 @@ def test_elastic_ranks_need_only_their_least_number_to_begin() -> None:
     assert sum("trainer" in bundle for bundle in bundles(wanted)) == 2
 
 
+def test_a_group_without_a_node_is_missing_unless_nobody_of_it_is_needed_to_begin() -> None:
+    groups = {"core": "head", "rank": "trainer", "teacher": "spot"}
+    wanted = config(generate={"replicas": 4, "min_replicas": 0}, cluster={"groups": groups})
+    there = ClusterShape(cpus=64, resources=frozenset({"CPU", "head", "trainer"}))
+    assert plan(wanted, there, elastic=True)["teacher"].count == 4
+    with pytest.raises(PlacementError, match=r"cluster\.groups: 4 of teacher need a node .* 'spot'"):
+        plan(wanted, there)
+    with pytest.raises(PlacementError, match=r"cluster\.groups: 1 of rank need a node .* 'trainer'"):
+        plan(wanted, ClusterShape(cpus=64, resources=frozenset({"head"})), elastic=True)
+    assert plan(wanted, ClusterShape(cpus=64))["rank"].count == 1
+
+
 def test_an_autoscaler_is_told_what_a_run_needs_and_on_which_nodes() -> None:
     wanted = config(
         generate={"replicas": 4, "min_replicas": 0},

@@ -65,7 +65,7 @@ def test_a_reader_that_gets_nothing_and_an_actor_that_is_stopped_are_named(tmp_p
 @pytest.mark.slow
 def test_a_replica_that_is_stopped_is_replaced_and_the_run_goes_on(tmp_path: Path):
     config = small(tmp_path, steps=90)
-    watch = config.watch.model_copy(update={"hang_s": 5.0})
+    watch = config.watch.model_copy(update={"silent_s": 5.0})
     config = config.model_copy(update={"watch": watch})
     stopped: list[int] = []
     with RunFolder.create(config.run.storage, config) as folder:

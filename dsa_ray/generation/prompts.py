@@ -2,7 +2,8 @@
 
 A teacher template `<kind>.j2` has two blocks, `system` and `user`. The constant text is the same in every call of a
 kind; the variable fields are short, each on lines of its own. Template values are data: text that a model wrote is
-inserted, never interpreted. A folder of your own may replace any of the templates; those that it lacks are ours.
+inserted, never interpreted. A folder of your own may replace any of the templates; those that it lacks are ours. A
+template of somebody else's reaches neither files outside these folders nor Python's own objects.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dsa_ray.generation.lessons import SYLLABUS_KINDS, LessonError, lessons
 from dsa_ray.generation.schemas import schema
@@ -198,7 +200,7 @@ def _line(text: str) -> str:
 @lru_cache(maxsize=16)
 def _environment(templates: str | None) -> Environment:
     folders = [TEMPLATES] if templates is None else [Path(templates), TEMPLATES]
-    return Environment(
+    return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
         trim_blocks=True,

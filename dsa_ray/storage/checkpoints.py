@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from dsa_ray.storage.filesystem import Folder
+from dsa_ray.storage.filesystem import Folder, name_within
 
 LATEST = "latest"
 BEST = "best"
@@ -200,13 +200,14 @@ class CheckpointStore:
         self._folder.write(BEST, name.encode())
 
     def parts(self, name: str) -> dict[int, Mapping[str, Mapping[str, int]]]:
-        """Rank to its files; broken lists count as missing."""
+        """Rank to its files; broken lists count as missing, and so do those that name files elsewhere."""
         parts = {}
         for entry in Folder(f"{self.url}/{name}").names():
             if match := _PART.match(entry):
                 try:
-                    parts[int(match[1])] = json.loads(self._folder.read(f"{name}/{entry}"))["files"]
-                except (ValueError, KeyError, TypeError):
+                    files = json.loads(self._folder.read(f"{name}/{entry}"))["files"]
+                    parts[int(match[1])] = {name_within(file): facts for file, facts in files.items()}
+                except (AttributeError, ValueError, KeyError, TypeError):
                     continue
         return parts
 

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from fsspec.core import url_to_fs
@@ -136,6 +136,18 @@ class Folder:
             if os.path.lexists(temporary):
                 os.unlink(temporary)
         _sync_folder(folder)
+
+
+def name_within(name: str) -> str:
+    """The name of something in a folder, in its plain form.
+
+    Raises:
+        ValueError: it leads out of the folder.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts:
+        raise ValueError(f"{name!r}: not a name inside the folder")
+    return str(path)
 
 
 def _copy_from(path: Path, target: IO[bytes]) -> None:

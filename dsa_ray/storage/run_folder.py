@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from dsa_ray.config import MOST_ANSWER_S, Config, ConfigError, parse
-from dsa_ray.storage.filesystem import TEMPORARY, Folder
+from dsa_ray.storage.filesystem import TEMPORARY, Folder, name_within
 from dsa_ray.storage.lock import FolderInUse, FolderLock
 from dsa_ray.storage.resume import check_resume
 
@@ -134,16 +134,16 @@ class RunFolder:
         return self._folder
 
     def exists(self, name: str) -> bool:
-        return self._folder.exists(_relative(name))
+        return self._folder.exists(name_within(name))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file whole, durably: readers see the old text or the new one. `name` is relative to the folder."""
-        self._folder.write(_relative(name), text.encode())
+        self._folder.write(name_within(name), text.encode())
 
     def read_text(self, name: str) -> str:
         """Raises `RunFolderError` if there is no such file."""
         try:
-            return self._folder.read(_relative(name)).decode()
+            return self._folder.read(name_within(name)).decode()
         except FileNotFoundError:
             raise RunFolderError(f"{self.path}: has no {name}") from None
 
@@ -274,13 +274,6 @@ def _within_bounds(stored: Any) -> Any:
     if not isinstance(most_s, float) or most_s <= MOST_ANSWER_S:
         return stored
     return {**stored, "evaluate": {**evaluate, "answer_timeout_s": MOST_ANSWER_S}}
-
-
-def _relative(name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts:
-        raise ValueError(f"{name!r}: not a name inside a run folder")
-    return str(path)
 
 
 def _finite(value: Any) -> Any:

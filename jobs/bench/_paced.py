@@ -1,6 +1,6 @@
 """Both halves of the ring at a set pace, without arithmetic: a teacher and a trainer that only take time.
 
-    teacher    at most `at_once` answers side by side, each after `seconds`; waits while the file `pause` exists
+    teacher    (_paced_teacher.py) at most `at_once` answers side by side, each after `seconds`
     trainer    a rank that reads the real training stream, sleeps `step_s` per step and reports made-up losses
 
 Everything between the two is what a run has: curator, replica, generation stream with its checks, recorder, journal,
@@ -9,7 +9,6 @@ training stream. The losses follow the exercise's id and visit alone, so that so
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
@@ -25,61 +24,18 @@ os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 import numpy as np
 import ray
 import yaml
+from _paced_teacher import PACE
 
 from dsa_ray.config import Config, parse
 from dsa_ray.embedded import shipped
-from dsa_ray.engines.base import EngineAnswer, EngineCall
-from dsa_ray.records import Kind
 from dsa_ray.ring import Ring
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, rows_of, training_stream
 from dsa_ray.training.collate import example_ids, example_visits, from_batch
 from dsa_ray.training.loop import RowResult, StepReport, StepResult, run_rank
 
-PACE = "DSA_BENCH_PACE"
-"""Environment variable with the teacher's settings, which replicas inherit."""
 SKILLS = ("Limits", "Derivatives", "Integrals", "Series")
 REPORTED = ("step", "phase", "lr", "loss", "grad_norm", "tokens", "loss_tokens", "wait_s", "step_s")
-
-
-class PacedTeacher:
-    """A text engine that takes real time and no CPU."""
-
-    version = "paced"
-
-    def __init__(self, seconds: float, at_once: int, pause: str) -> None:
-        self._seconds, self._pause = seconds, Path(pause)
-        self._room = asyncio.Semaphore(at_once)
-
-    async def start(self) -> None:
-        """Nothing to load."""
-
-    async def generate(self, call: EngineCall) -> EngineAnswer:
-        assert call.assignment is not None
-        async with self._room:
-            while self._pause.exists():
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(self._seconds)
-        request = call.assignment.request
-        text = json.dumps(_text(request.kind, request.id, request.skills))
-        return EngineAnswer(text=text, finish_reason="stop", output_tokens=24, input_tokens=48)
-
-    async def load_weights(self, path: str, version: str) -> None:
-        """There are none."""
-
-    async def stop(self) -> None:
-        """Nothing to end."""
-
-
-def teacher() -> PacedTeacher:
-    """What `teacher.factory` names."""
-    return PacedTeacher(**json.loads(os.environ[PACE]))
-
-
-def _text(kind: Kind, number: int, skills: tuple[str, ...]) -> dict[str, str]:
-    if kind is Kind.TEXTBOOK:
-        return {"text": f"{skills[0]}: page {number}. " + "One thing follows from another. " * 6}
-    return {"question": f"What is {number} + {number}?", "solution": f"It is {2 * number}.", "answer": str(2 * number)}
 
 
 class PacedEngine:
@@ -119,7 +75,7 @@ def config(name: str, storage: str, **sections: dict[str, Any]) -> Config:
     base: dict[str, dict[str, Any]] = {
         "run": {"name": name, "storage": storage},
         "graph": {"target": SKILLS[-1], "file": str(graph)},
-        "teacher": {"kind": "python", "factory": "_paced:teacher"},
+        "teacher": {"kind": "python", "factory": "_paced_teacher:teacher"},
         "generate": {"skills_per_exercise": [1], "request_timeout_s": 600.0, "checks": dict.fromkeys(off, False)},
         "train": {"row_tokens": 256, "textbook_passes": 0, "rows_per_step": 1, "checkpoint_every": 10**6},
         "cluster": {"cpus": 2},

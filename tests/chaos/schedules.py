@@ -15,7 +15,7 @@ ACTORS = ("curator", "recorder", "trainer", "rank-0", "rank-1")
 WHOLE = ("driver", "job")
 """What cannot go on by itself: the run is resumed."""
 LONG_S, SHORT_S = 20.0, 3.0
-"""A stop that makes a hang of it (`watch.hang_s` is shorter), and one that everybody has to bear."""
+"""A stop that makes a hang of it (`watch.silent_s` is shorter), and one that everybody has to bear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

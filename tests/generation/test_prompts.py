@@ -126,6 +126,26 @@ def test_a_template_of_ones_own_has_loops_macros_and_other_templates(tmp_path: P
     assert (system["content"], user["content"]) == ("2 3", "3:3 About Chain.")
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ range.__init__.__globals__ }}",
+        "{{ skill.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{% include '../secret.j2' %}",
+        "{% include '/etc/passwd' %}",
+    ],
+)
+def test_a_template_of_somebody_else_reaches_neither_python_nor_other_files(tmp_path: Path, source: str) -> None:
+    (tmp_path / "secret.j2").write_text("hidden")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "exercise.j2").write_text("{% block system %}{% endblock %}{% block user %}[" + source + "]{% endblock %}")
+    with pytest.raises(PromptError, match=r"exercise\.j2: (SecurityError|TemplateNotFound)"):
+        render(make_assignment(Kind.EXERCISE), [], templates=str(own))
+
+
 def test_a_broken_template_is_named(tmp_path: Path) -> None:
     (tmp_path / "exercise.j2").write_text("{% block system %}{{ nothing }}{% endblock %}{% block user %}{% endblock %}")
     (tmp_path / "textbook.j2").write_text("no blocks")

@@ -23,5 +23,5 @@ def test_the_lag_of_the_epoch_wise_schedule_grows_with_its_set(monkeypatch: pyte
             lags.append(found["lag_steps"]["p50"])
         assert lags[1] > 2 * lags[0]
     finally:
-        for name in {"feedback", "_paced", "_result"} - before:
+        for name in {"feedback", "_paced", "_paced_teacher", "_result"} - before:
             sys.modules.pop(name, None)

@@ -20,7 +20,7 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import soak
 
     yield soak
-    for name in {"soak", "_paced", "_result"} - before:
+    for name in {"soak", "_paced", "_paced_teacher", "_result"} - before:
         sys.modules.pop(name, None)
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, adopt_student, step_name
+from dsa_ray.storage.filesystem import Folder
 
 
 def stage(folder: Path, rank: int, loss: float | None, ranks: int, size: int = 100, phase: str = "exercises") -> str:
@@ -124,6 +125,22 @@ def test_a_pointer_to_nothing_is_an_error_not_a_new_beginning(store: CheckpointS
     (tmp_path / "checkpoints" / "latest").write_text("../../etc")
     with pytest.raises(CheckpointError, match="names no checkpoint"):
         store.latest()
+
+
+@pytest.mark.parametrize("file", ["../planted", "student/../../../planted", "/planted", ""])
+def test_a_list_of_files_that_leads_out_of_its_checkpoint_counts_as_missing(tmp_path: Path, file: str) -> None:
+    store = CheckpointStore(f"memory://{tmp_path.name}/checkpoints")
+    name = save(store, tmp_path, 1)
+    place = Folder(f"{store.url}/{name}")
+    place.write("../planted", b"x")
+    told = json.loads(place.read("part-0.json"))
+    place.write("part-0.json", json.dumps(told | {"files": {file: {"size": 1, "crc32": 0}, **told["files"]}}).encode())
+    with pytest.raises(CheckpointError, match=r"the parts of ranks \[0\] are missing"):
+        store.verify(name)
+    store.fetch(name, str(tmp_path / "deep" / "copy"))
+    assert not list(tmp_path.rglob("planted"))
+    assert adopt_student(store.url.removesuffix("/checkpoints")) == name
+    assert not Folder(f"{store.url}/..").exists("planted")
 
 
 def test_a_storage_that_fills_up_leaves_the_last_good_one(store: CheckpointStore, tmp_path: Path) -> None:
