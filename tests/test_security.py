@@ -20,9 +20,11 @@ import pytest
 import ray
 import yaml
 
+from dsa_ray import plain_yaml
 from dsa_ray.actors.own_ray import LOOPBACK, on_loopback, start_ray
 from dsa_ray.exits import Exit
 from dsa_ray.ring import Ring
+from dsa_ray.skills.files import bounds
 from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.scripted_server import Reply, completion, error, serve
 from tests.engines.tiny_model import tiny_llama
@@ -81,7 +83,7 @@ PICKLES = {"pickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle", "
 ALLOWED = {("dsa_ray/engines/deepspeed_engine.py", "pickle")}
 """Of which it takes the name of an error only: the next test."""
 BUILT_IN = {"eval", "exec", "compile", "__import__"}
-SAFE_LOADERS = {"yaml.SafeLoader", "yaml.CSafeLoader", "_LOADER"}
+SAFE_LOADERS = {"yaml.SafeLoader", "yaml.CSafeLoader", "_Loader"}
 
 
 def _call(node: ast.Call) -> str | None:
@@ -105,10 +107,10 @@ def test_deepspeeds_file_takes_nothing_of_pickle_but_the_name_of_its_error() -> 
     assert {name for name in used if name.startswith("pickle.")} == {"pickle.UnpicklingError"}
 
 
-def test_the_one_loader_of_yaml_with_a_name_is_a_safe_one() -> None:
-    from dsa_ray.skills.files import bounds
-
-    assert issubclass(bounds._LOADER, yaml.SafeLoader | getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def test_the_loaders_of_yaml_with_a_name_are_safe_ones() -> None:
+    safe = yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    assert issubclass(plain_yaml._Loader, safe)
+    assert issubclass(bounds._Loader, safe)
 
 
 def test_whoever_starts_a_ray_here_starts_it_on_loopback() -> None:
