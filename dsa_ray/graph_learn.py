@@ -147,7 +147,7 @@ def _start_ray(config: Config) -> None:
     if joined is not None:
         ray.init(address=joined, log_to_driver=False)
         return
-    start_ray(int(config.cluster.cpus or len(os.sched_getaffinity(0))), include_dashboard=False)
+    start_ray(config.cluster.cpus, include_dashboard=False)
 
 
 def _one(plan: ProxyPlan, shared: tuple[Any, Split], skills: tuple[str, ...]) -> Mapping[str, Any]:

@@ -18,7 +18,6 @@ curator  (one async actor: graph, exercise table, loss histories, verdicts, ledg
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -352,7 +351,7 @@ def connect(config: Config, run: str) -> None:
         ray.init(address=config.cluster.address or "auto", log_to_driver=False, **quiet)
         return
     start_ray(
-        int(config.cluster.cpus or len(os.sched_getaffinity(0))),
+        config.cluster.cpus,
         include_dashboard=True,
         dashboard_host="127.0.0.1",
         object_store_memory=OBJECT_STORE_BYTES,

@@ -9,8 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,11 @@ import yaml
 from dsa_ray import plain_yaml
 from dsa_ray.actors.own_ray import LOOPBACK, on_loopback, start_ray
 from dsa_ray.exits import Exit
-from dsa_ray.ring import Ring
 from dsa_ray.skills.files import bounds
-from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.scripted_server import Reply, completion, error, serve
 from tests.engines.tiny_model import tiny_llama
 from tests.test_job_cluster import head, home  # noqa: F401 (fixtures)
-from tests.test_ring import DEADLINE_S, no_ray_left, small  # noqa: F401 (fixture)
+from tests.test_ring import drive, no_ray_left, small  # noqa: F401 (fixture)
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("dsa_ray/**/*.py"), *ROOT.glob("jobs/**/*.py")])
@@ -153,19 +150,13 @@ def test_a_ray_of_our_own_listens_on_loopback_only() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_ray_left")
 def test_a_whole_ring_listens_on_loopback_only(tmp_path: Path) -> None:
-    config = small(tmp_path, steps=10_000)
-    with RunFolder.create(config.run.storage, config) as folder:
-        ring = Ring(config, folder, config.student.model, ())
-        try:
-            ring.start()
-            ring.begin_training()
-            deadline = time.monotonic() + DEADLINE_S
-            while ring.status()["step"] < 20:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-            found = listening()
-        finally:
-            ring.stop()
+    found: list[tuple[str, bool]] = []
+
+    def look(status: Mapping[str, Any]) -> None:
+        if not found and status["step"] >= 20:
+            found.extend(listening())
+
+    drive(small(tmp_path, steps=60), look)
     assert len(found) > 10
     beyond = [title for title, ours in found if not ours]
     assert len(beyond) == 1, beyond

@@ -18,17 +18,18 @@ LOOPBACK = {
 """What Ray's processes, ranks and replicas inherit."""
 
 
-def start_ray(cpus: int, **options: Any) -> None:
+def start_ray(cpus: float | None, **options: Any) -> None:
     """Start it and connect to it; all of its processes listen on loopback only. Without a token: none is asked for.
 
     Args:
-        cpus: that it may give out.
+        cpus: that it may give out; none: those that this process may use.
         options: of `ray.init`.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    own = max(1, int(cpus or len(os.sched_getaffinity(0))))
     with on_loopback():
         # Without `local` Ray joins whatever a `ray start` left on this machine, dead or alive.
-        ray.init(address="local", num_cpus=max(1, cpus), log_to_driver=False, **options)
+        ray.init(address="local", num_cpus=own, log_to_driver=False, **options)
 
 
 @contextlib.contextmanager
