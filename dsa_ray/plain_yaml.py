@@ -8,7 +8,17 @@ import yaml
 
 
 class NamedFaults:
-    """For a loader: a value that is none of its kind (`2024-13-01` is no date) is a `yaml.YAMLError` with its line."""
+    """For a loader: a value that is none of its kind (`2024-13-01` is no date) is a `yaml.YAMLError` with its line.
+
+    The loader also keeps constructors of its own. PyYAML's are one table for the whole process, and vLLM imports a
+    library (lm-format-enforcer) that changes it: dates would be text from then on, and only then.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.add_constructor(  # type: ignore[attr-defined]
+            "tag:yaml.org,2002:timestamp", yaml.constructor.SafeConstructor.construct_yaml_timestamp
+        )
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
