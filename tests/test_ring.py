@@ -90,6 +90,7 @@ def events(config: Config) -> list[dict[str, Any]]:
     return [row for _, rows in iter_segments(journal, "events") for row in rows]
 
 
+@pytest.mark.slow
 def test_the_ring_trains_on_children_of_verdicts_and_local_replays_it(tmp_path: Path):
     config = small(tmp_path)
     facts = drive(config)

@@ -27,6 +27,7 @@ def no_ray_left() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_killed_rank_takes_the_same_steps_again_to_the_last_bit(tmp_path: Path) -> None:
     config = small(tmp_path)
     killed: list[int] = []
