@@ -190,7 +190,7 @@ def dry_run(config: Config, on: str | None = None) -> str:
     """
     from dsa_ray.machine import shape_of, this_machine
     from dsa_ray.memory import estimate
-    from dsa_ray.placement import demand, plan, render
+    from dsa_ray.placement import demand, plan, render, slow_rows
     from dsa_ray.preflight import check_groups, check_models, check_storage, joins_cluster
     from dsa_ray.report.loggers import check_loggers
 
@@ -204,7 +204,8 @@ def dry_run(config: Config, on: str | None = None) -> str:
         shape = shape_of(on) if on else demand(config) if joined else this_machine()
     except ValueError as error:
         raise ConfigError(f"--on: {error}") from None
-    text = f"{_summary(config)}\n\n{render(plan(config, shape), estimate(config))}"
+    slow = "".join(f"\n  warning: {fault}" for fault in slow_rows(config))
+    text = f"{_summary(config)}{slow}\n\n{render(plan(config, shape), estimate(config))}"
     if joined:
         text += (
             f"\n\nThis is what the run asks for at best; the cluster at {config.cluster.address or 'RAY_ADDRESS'} is "

@@ -35,6 +35,7 @@ from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
+from dsa_ray.placement import slow_rows
 from dsa_ray.report.loggers import Loggers
 from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
@@ -42,7 +43,7 @@ from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
 from dsa_ray.stacks import processes
 from dsa_ray.storage.run_folder import RunFolder, storage_of
-from dsa_ray.training.student import StudentError, check_student
+from dsa_ray.training.student import StudentError, StudentUnreadable, check_student
 from dsa_ray.watchdog import Stalled, Watchdog
 
 T = TypeVar("T")
@@ -268,12 +269,12 @@ class _Run:
 
 
 def _check_student(config: Config) -> None:
-    """A student that lies here and cannot be trained is a broken configuration; one of a hub is seen by the ranks."""
+    """A student that cannot be trained is a broken configuration. A hub may be out of this process's reach only."""
     student = shipped.resolve(config.student.model)
-    if Path(student).is_dir():
-        try:
-            check_student(student, config.train.row_tokens)
-        except StudentError as error:
+    try:
+        check_student(student, config.train.row_tokens)
+    except StudentError as error:
+        if Path(student).is_dir() or not isinstance(error, StudentUnreadable):
             raise ConfigError(f"student.model: {error}") from None
 
 
@@ -295,6 +296,7 @@ def _opening(config: Config, path: str, questions: int) -> list[str]:
         f"({config.train.ranks} DeepSpeed rank{'s' if config.train.ranks > 1 else ''}, ZeRO-{config.train.zero_stage})",
         "  3  how each exercise is learned decides what is dropped, down-weighted, or written harder, meanwhile",
         "  4  the student sits the exam again, and you get report.html",
+        *(f"  warning: {fault}" for fault in slow_rows(config)),
         f"  run folder {path}",
         "",
     ]

@@ -10,9 +10,10 @@ from transformers import AutoTokenizer
 from dsa_ray.config import ConfigError, parse
 from dsa_ray.exits import Exit
 from dsa_ray.live import LiveView
-from dsa_ray.pipeline import _Run, run
+from dsa_ray.pipeline import _check_student, _Run, run
 from dsa_ray.ring import RingBroken
 from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.training.student import StudentError, StudentUnreadable
 from tests.engines.tiny_model import tiny_llama
 
 
@@ -49,6 +50,25 @@ def test_a_student_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(ConfigError, match=r"^student\.model: .*cannot be read"):
         run(parse({"run": {"name": "one"}, "graph": {"target": "x"}, "student": {"model": student}}))
+
+
+def test_a_student_of_a_hub_is_refused_alike_but_not_for_being_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse({"run": {"name": "one"}, "graph": {"target": "x"}, "student": {"model": "owner/of-a-hub"}})
+
+    def refuse(error: StudentError) -> None:
+        def check(path: str, row_tokens: int) -> None:
+            assert (path, row_tokens) == ("owner/of-a-hub", config.train.row_tokens)
+            raise error
+
+        monkeypatch.setattr("dsa_ray.pipeline.check_student", check)
+
+    refuse(StudentError("it has no end token"))
+    with pytest.raises(ConfigError, match=r"^student\.model: it has no end token"):
+        run(config)
+    refuse(StudentUnreadable("no connection"))
+    _check_student(config)
 
 
 def test_a_disk_that_is_full_at_the_end_takes_nothing_of_the_reason(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.machine import ClusterShape, this_machine
 from dsa_ray.memory import memory, model_shape
-from dsa_ray.placement import Placement, PlacementError, bundles, demand, plan, render, settle
+from dsa_ray.placement import Placement, PlacementError, bundles, demand, plan, render, settle, slow_rows
 from dsa_ray.records import Scope
 
 SMALL = ClusterShape(cpus=2, memory_gib=24)
@@ -255,3 +255,10 @@ def test_a_placement_that_does_not_come_says_what_is_missing_and_how_long_it_was
     wanted = config(train={"ranks": 8}, cluster={"rank_gpus": 1, "address": "auto"})
     with pytest.raises(PlacementError, match=r"8 GPUs asked .* \(waited 0\.2 s, cluster\.placement_timeout_s\)"):
         settle(lambda: plan(wanted, SMALL), lambda: None, timeout_s=0.2)
+
+
+def test_long_rows_are_warned_of_on_cpu_alone() -> None:
+    assert not slow_rows(config(train={"row_tokens": 512}))
+    [line] = slow_rows(config(train={"row_tokens": 513}))
+    assert line.startswith("train.row_tokens: rows of 513 train slower on CPU than rows of 512")
+    assert not slow_rows(config(train={"row_tokens": 4096}, cluster={"rank_gpus": 1}))

@@ -40,6 +40,10 @@ class StudentError(Exception):
     """A student that cannot be trained: one clear line."""
 
 
+class StudentUnreadable(StudentError):
+    """Its files cannot be read from here, so nothing is known of it."""
+
+
 def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTokenizerBase]:
     """Load any causal LM for training, with a fresh LoRA adapter when `lora_rank` asks for one.
 
@@ -65,14 +69,15 @@ def check_student(path: str, row_tokens: int = 1) -> None:
         row_tokens: length of a packed row.
 
     Raises:
-        StudentError: it cannot be read, is no causal LM, knows fewer positions than a row has, or its tokenizer has no
+        StudentUnreadable: model or tokenizer cannot be read.
+        StudentError: it is no causal LM, knows fewer positions than a row has, or its tokenizer has no
             end token or more entries than the model.
     """
     try:
         config = AutoConfig.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise StudentError(
+        raise StudentUnreadable(
             f"{path}: model or tokenizer cannot be read ({str(error).strip().splitlines()[0]})"
         ) from None
     own = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
