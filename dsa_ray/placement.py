@@ -394,7 +394,8 @@ def slow_rows(config: Config) -> list[str]:
     if config.cluster.rank_gpus or rows <= CPU_ROW_TOKENS:
         return []
     return [
-        f"train.row_tokens: rows of {rows} train slower on CPU than rows of {CPU_ROW_TOKENS}; lower it unless texts need it"
+        f"train.row_tokens: rows of {rows} train slower on CPU than rows of {CPU_ROW_TOKENS}; "
+        "lower it unless texts need it"
     ]
 
 
