@@ -494,6 +494,7 @@ def _check_train(config: Config) -> None:
             f"train.publish_every: a replica loads snapshots from a path, and run.storage {config.run.storage} is "
             "none; use a folder that all nodes share, or train.publish_every=0"
         )
+    _check_live_ladders(config)
     if train.lora_rank and train.zero_stage == 3:
         raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")
     if train.non_finite == "skip" and train.zero_stage == 3:
@@ -517,6 +518,15 @@ def _check_train(config: Config) -> None:
     _check_offload(train)
     if train.precision == "fp16" and config.cluster.rank_gpus == 0:
         raise ValueError("train.precision: fp16 needs a GPU (DeepSpeed refuses it on CPU); use bf16 or fp32")
+
+
+def _check_live_ladders(config: Config) -> None:
+    if not config.yoda.live:
+        return
+    if not config.train.publish_every:
+        raise ValueError("yoda.live: the student climbs on published weights; set train.publish_every=50")
+    if config.generate.min_replicas is not None:
+        raise ValueError("yoda.live: a ladder needs a teacher at any time; leave generate.min_replicas out")
 
 
 def _check_elastic(config: Config) -> None:

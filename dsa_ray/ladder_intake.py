@@ -12,24 +12,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from dsa_ray.curriculum.host import EVENTS
-from dsa_ray.generation.answer_text import canonical
-from dsa_ray.generation.words import content_hash, hash64
-from dsa_ray.ladders.ladder import Stage
-from dsa_ray.records import Exercise, ExerciseRequest, Kind, Written
+from dsa_ray.ladders.samples import LADDER, as_exercise, sample_name
+from dsa_ray.records import Written
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, written_row
 
 SAMPLES = "ladders/samples.jsonl"
-LADDER = "ladder"
-"""Name of the check that says which sample an exercise is."""
 GROUP = 512
-MOST_DIFFICULT = 5
 
 
 @dataclass(slots=True)
@@ -47,7 +42,7 @@ class _Journal:
         found = cls()
         for _, rows in iter_segments(run.journal, EVENTS):
             for row in rows:
-                if row["event"] in ("request", "plant", "seeds", "reserve"):
+                if row["event"] in ("request", "plant", "seeds", "reserve", "ladder"):
                     found.highest = max(found.highest, row["id"])
         for _, rows in iter_segments(run.journal, STREAM):
             for row in rows:
@@ -82,31 +77,6 @@ def take_in(run: RunFolder) -> Counter[str]:
 def _items(journal: _Journal, rows: list[dict[str, Any]]) -> Iterator[Written]:
     number = journal.highest
     for row in rows:
-        name = f"{row['ladder']}.{row['rung']}.{row['form']}"
-        if name not in journal.taken:
+        if sample_name(row) not in journal.taken:
             number += 1
-            yield _item(number, name, row, journal.difficulty.get(row["ladder"], 1))
-
-
-def _item(number: int, name: str, row: Mapping[str, Any], basic: int) -> Written:
-    question, accepted = row["question"], row["messages"][-1]["content"]
-    harder = row["level"] if row["stage"] == Stage.HARDER else 0
-    generator, _, version = row["versions"][-1].partition("@")
-    return Written(
-        request=ExerciseRequest(
-            id=number,
-            kind=Kind.GIVEN,
-            skills=tuple(row["skills"]),
-            difficulty=min(basic + harder, MOST_DIFFICULT),
-            parents=(row["ladder"],),
-        ),
-        item=Exercise(skills=tuple(row["skills"]), question=question, solution=accepted, answer=row["answer"]),
-        generator=generator,
-        generator_version=version,
-        prompt_version=LADDER,
-        content_hash=content_hash(question),
-        answer_hash=hash64(canonical(row["answer"])),
-        input_ids=tuple(row["input_ids"]),
-        prompt_tokens=row["prompt_tokens"],
-        checks=((LADDER, name), ("stage", row["stage"]), ("turns", str(len(row["messages"]) // 2))),
-    )
+            yield as_exercise(row, number, journal.difficulty.get(row["ladder"], 1))

@@ -21,7 +21,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
-from dsa_ray.actors.named_replicas import NamedReplicas
+from dsa_ray.actors.ladder_actor import CLIMBED, make_climber
 from dsa_ray.actors.publishing import PUBLISHED
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
@@ -29,14 +29,11 @@ from dsa_ray.config import Config, ConfigError
 from dsa_ray.curriculum.host import GRAPH
 from dsa_ray.dynamics.stay_hard import Judged, stay_hard
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam_of
 from dsa_ray.engines.base import EngineError
-from dsa_ray.generation.answers import AnswerChecker
-from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.ladder_intake import SAMPLES
-from dsa_ray.ladders.ladder import Ladder, Shape
-from dsa_ray.ladders.samples import Tokenised, ordered, samples, tokenised
+from dsa_ray.ladders.ladder import Ladder
+from dsa_ray.ladders.samples import ordered, sample_row, samples, tokenised
 from dsa_ray.placement import Share, teacher_share
 from dsa_ray.records import Exercise, Scope, SkillBrief, Verdict, VerdictClass, Written
 from dsa_ray.ring import connect, place
@@ -47,7 +44,7 @@ from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.quarantine import standing_verdicts
 from dsa_ray.storage.run_folder import CONFIG, RunFolder
 from dsa_ray.storage.texts import STREAM, written_from_row
-from dsa_ray.streams.climber import Answering, Basic, Climber
+from dsa_ray.streams.climber import Basic
 from dsa_ray.streams.ladders import LadderPlan, build_ladder_stream, climbed
 
 LADDERS, COUNTS = "ladders/ladders.jsonl", "ladders/counts.json"
@@ -106,29 +103,6 @@ def starts(record: _Record, yoda: LaddersConfig) -> list[Basic]:
     chosen = stay_hard(record.judged.values(), yoda.hard_verdicts)
     ids = [exercise for exercises in chosen.values() for exercise in exercises[: yoda.per_skill]]
     return [_basic(record.written[exercise], record.skills) for exercise in ids if exercise in record.written]
-
-
-def make_climber(config: Config, path: str, teachers: Sequence[str], student: str) -> Climber:
-    """A climber between the replicas of these names, inside the process that will use it."""
-    yoda, patience_s = config.yoda, config.watch.engine_start_s
-    journal = RunFolder.open(path).journal
-    held_out = [question.question for question in exam_of(config)]
-    known = [row["content_hash"] for _, rows in iter_segments(journal, STREAM) for row in rows]
-    base = shipped.resolve(config.student.model)
-    return Climber(
-        NamedReplicas(teachers, patience_s),
-        NamedReplicas([student], patience_s),
-        make_examiner(config, base, held_out, known, journal).examine,
-        AnswerChecker(config.evaluate.answer_timeout_s),
-        Shape(generalized=yoda.generalized, harder=yoda.harder, refinements=yoda.refinements),
-        Answering(
-            max_tokens=config.evaluate.max_tokens,
-            temperature=yoda.temperature,
-            retry_temperature=yoda.retry_temperature,
-            prompts=config.generate.prompts,
-            seed=config.run.seed,
-        ),
-    )
 
 
 @dataclass(slots=True)
@@ -268,9 +242,10 @@ class _Pool:
 
 
 def _kept(run: RunFolder) -> list[Ladder]:
-    if not run.exists(LADDERS):
-        return []
-    return [Ladder.from_state_dict(json.loads(line)) for line in run.read_text(LADDERS).splitlines()]
+    """Ladders that were climbed before: by this, or while the run trained (`yoda.live`)."""
+    lines = run.read_text(LADDERS).splitlines() if run.exists(LADDERS) else []
+    rows = [row for _, rows in iter_segments(run.journal, CLIMBED) for row in rows]
+    return list({row["id"]: Ladder.from_state_dict(row) for row in (*rows, *map(json.loads, lines))}.values())
 
 
 def _keep(run: RunFolder, ladders: Sequence[Ladder]) -> None:
@@ -287,7 +262,7 @@ def _conclude(run: RunFolder, config: Config, ladders: Sequence[Ladder], seen: C
     ]
     fitting, too_long = tokenised(taught, tokenizer, config.train.row_tokens)
     in_order = ordered(fitting, config.yoda.order == "curriculum", config.run.seed)
-    run.write_text(SAMPLES, "".join(json.dumps(_sample_row(one)) + "\n" for one in in_order))
+    run.write_text(SAMPLES, "".join(json.dumps(sample_row(one)) + "\n" for one in in_order))
     counts: Counter[str] = Counter()
     for ladder in ladders:
         counts.update(ladder.counts())
@@ -295,22 +270,3 @@ def _conclude(run: RunFolder, config: Config, ladders: Sequence[Ladder], seen: C
     counts.update(told | {"samples": len(in_order), "samples_too_long": len(too_long)})
     run.write_text(COUNTS, json.dumps(counts, indent=1))
     return dict(counts)
-
-
-def _sample_row(one: Tokenised) -> dict[str, Any]:
-    sample = one.sample
-    return {
-        "messages": list(sample.messages),
-        "versions": list(sample.versions),
-        "question": sample.exercise.question,
-        "answer": sample.exercise.answer,
-        "skills": list(sample.exercise.skills),
-        "stage": sample.stage.value,
-        "level": sample.level,
-        "form": sample.form.value,
-        "demonstrated": sample.demonstrated,
-        "ladder": sample.ladder,
-        "rung": sample.rung,
-        "input_ids": list(one.input_ids),
-        "prompt_tokens": one.prompt_tokens,
-    }

@@ -144,6 +144,7 @@ def _curator_figures(facts: Mapping[str, Any]) -> dict[str, Any]:
         "truncated": facts.get("truncated", 0),
         "verdicts": facts["verdicts"],
         "decisions": facts["decisions"],
+        "ladders": facts.get("ladders", {}),
         "mixture": facts.get("mixture", {}),
         "refused": facts["refused"],
         "children": facts["children"],

@@ -172,6 +172,8 @@ class _Run:
         take_seeds(self._config, self._folder, self._examiner)
         ring.start()
         ring.start_student()
+        if self._config.yoda.live:
+            ring.start_ladders()
         ring.begin_training()
         while not (ring.training_over() and exam.collect("before")):
             self._tick()

@@ -124,7 +124,7 @@ def node_of(config: Config, process: str) -> dict[str, float]:
     Args:
         process: the name of a share, or `core`.
     """
-    kind = "core" if process in ("curator", "recorder") else process.partition("-")[0]
+    kind = "core" if process in ("curator", "recorder", "ladders") else process.partition("-")[0]
     group = config.cluster.groups.get(kind)
     return {group: GROUP_SHARE} if group else {}
 
@@ -171,7 +171,7 @@ def demand(config: Config) -> ClusterShape:
     return ClusterShape(cpus=max(cpus, config.cluster.cpus or 0), gpus=cards, nodes=nodes, node_gpus=(cards,))
 
 
-_TRAINING = frozenset({"student", "rank", "training_source"})
+_TRAINING = frozenset({"student", "rank", "training_source", "ladders"})
 
 
 def _teacher_wish(config: Config, number: int) -> _Wish:
@@ -204,6 +204,7 @@ def _wishes(config: Config) -> list[_Wish]:
         _Wish("training_source", ranks, 0.5, 0.02, 0, "train.ranks"),
         _Wish("generation_source", replicas, 0.25, 0.02, 0, "generate.replicas"),
         _Wish("examiner", 1, 1.0, 0.02, 0, "cluster.cpus"),
+        *([_Wish("ladders", 1, 0.5, 0.02, 0, "yoda.live")] if config.yoda.live else []),
         _Wish("spare", 1, 1.0, 0.05, 0, "cluster.cpus"),
     ]
 

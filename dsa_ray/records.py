@@ -379,9 +379,24 @@ class Verdict:
     """Which inequality decided, with the numbers."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderLease:
+    """A ladder that is to be climbed from an exercise (YODA)."""
+
+    exercise: int
+    ref: TextRef
+    """Where the exercise's text lies."""
+    first: int
+    """First of the ids that are kept for what the ladder teaches (`sections.LADDER_IDS`)."""
+    skills: tuple[SkillBrief, ...]
+    difficulty: int
+
+
 class Action(StrEnum):
     DROP = "drop"
     AUGMENT = "augment"
+    LADDER = "ladder"
+    """The student climbs a ladder from it, with the teacher's hints (YODA)."""
     COMPOSE = "compose"
     DOWN_WEIGHT = "down_weight"
     KEEP = "keep"

@@ -29,6 +29,7 @@ from ray.autoscaler.sdk import request_resources
 from dsa_ray.actors import patient
 from dsa_ray.actors.answering import Answering
 from dsa_ray.actors.curator import CuratorActor
+from dsa_ray.actors.ladder_actor import LadderActor
 from dsa_ray.actors.own_ray import start_ray
 from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
@@ -85,6 +86,8 @@ class Ring:
         self._fit: ray.ObjectRef | None = None
         self._trained = False
         self._recording: ray.ObjectRef | None = None
+        self._ladders: ActorHandle | None = None
+        self._climbing: ray.ObjectRef | None = None
         self._pool: ReplicaPool | None = None
         self._trainer: ActorHandle | None = None
         self._taking_up: ray.ObjectRef | None = None
@@ -223,6 +226,26 @@ class Ring:
         ).remote("student", exam, self._student_model, None, None, (share.gpus, share.threads))
         self._starting.append(self._student.start.remote())
 
+    def start_ladders(self) -> None:
+        """Climb ladders beside training (`yoda.live`); after `start_student`."""
+        config = self._config
+        again = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+        self._ladders = LadderActor.options(
+            name=self._name("ladders"),
+            num_cpus=self._placement["ladders"].cpus,
+            resources=node_of(config, "core"),
+            **again,
+        ).remote(
+            config,
+            self._run.path,
+            {part: self._name(part) for part in ("curator", "recorder", "student")},
+            self._teachers(),
+        )
+        self._climbing = self._ladders.run.remote()
+
+    def _teachers(self) -> list[str]:
+        return [self._name(f"teacher-{index}") for index in range(self._pool.most)]
+
     def ask_student(self, messages: Sequence[Any]) -> ray.ObjectRef:
         """Put questions to the student's replica, greedily; a reference to the list of answers."""
         return self._student.ask.remote(messages, self._config.evaluate.max_tokens, 0.0)
@@ -291,6 +314,9 @@ class Ring:
 
     def end_generation(self) -> None:
         """The teacher is not needed any more: wait for the recorder, then free its replicas."""
+        if self._ladders is not None:
+            ray.kill(self._ladders, no_restart=True)  # what is half climbed could not be trained on any more
+            self._ladders = self._climbing = None
         self._ask_curator("wind_down")
         if self._recording is not None:
             _answer(self._recording, "the recorder, asked to end,", self._config.watch.stall_s)
@@ -301,8 +327,9 @@ class Ring:
     def stop(self) -> None:
         """End everything that was started here; a local cluster ends too."""
         if ray.is_initialized():
-            if self._trainer is not None:
-                ray.kill(self._trainer, no_restart=True)
+            for actor in (self._trainer, self._ladders):
+                if actor is not None:
+                    ray.kill(actor, no_restart=True)
             if self._pool is not None:
                 self._pool.close()
             ray.shutdown()
@@ -318,18 +345,17 @@ class Ring:
             patience_s=config.watch.engine_start_s,
             elastic=config.generate.min_replicas is not None,
         )
-        names = [self._name(f"teacher-{index}") for index in range(self._pool.most)]
         examiner = functools.partial(
             make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
         )
         recorder = RecorderActor.options(
             name=self._name("recorder"),
             num_cpus=placement["recorder"].cpus,
-            max_concurrency=2,
+            max_concurrency=3,
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
             resources=node_of(config, "core"),
-        ).remote(self._run.journal, self._name("curator"), names, examiner, stream, config.watch.stall_s)
+        ).remote(self._run.journal, self._name("curator"), self._teachers(), examiner, stream, config.watch.stall_s)
         return recorder.run.remote()
 
     def _check_parts(self) -> None:
@@ -340,6 +366,9 @@ class Ring:
         if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
             _raise_if_failed(self._recording, "the generation stream ended")
             self._recording = None
+        if self._climbing is not None and ray.wait([self._climbing], timeout=0)[0]:
+            _raise_if_failed(self._climbing, "the ladders ended")
+            self._climbing = None
 
 
 def connect(config: Config, run: str) -> None:

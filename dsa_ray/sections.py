@@ -81,6 +81,10 @@ class BudgetConfig(Section):
     """Price of a million answer tokens."""
 
 
+LADDER_IDS = 64
+"""Ids that are kept for what a ladder teaches: two for each of its questions, of which there are at most 25."""
+
+
 class LaddersConfig(Section):
     """Ladders (YODA): from a basic question to harder ones. The numbers are ours; the paper's are not known."""
 
@@ -103,7 +107,10 @@ class LaddersConfig(Section):
     hard_verdicts: Positive = 3
     """A skill gets ladders when so many of its latest verdicts in a row were hard-to-learn."""
     per_skill: Positive = 16
-    """Ladders for each such skill, from its hardest exercises."""
+    """Ladders for each such skill, from its hardest exercises; live, from the first ones that get a verdict."""
+    live: bool = False
+    """Climb while the run trains, in the place of the variants that verdicts would order; else by `jobs/ladders.py`.
+    Needs `train.publish_every`."""
 
 
 class SeedConfig(Section):

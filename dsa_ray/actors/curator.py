@@ -20,7 +20,8 @@ import ray
 from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import parse
 from dsa_ray.curriculum.host import CuratorHost
-from dsa_ray.records import Assignment, RowPlan, Scope
+from dsa_ray.records import Assignment, LadderLease, RowPlan, Scope
+from dsa_ray.sections import LADDER_IDS
 from dsa_ray.storage.state import pack_state
 
 FLUSH_S = 0.5
@@ -71,6 +72,17 @@ class CuratorActor:
 
     async def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._host.guard(self._host.curator.reject, rows)
+
+    async def lease_ladders(self, climbing: Sequence[int], n: int) -> list[LadderLease] | None:
+        """Ladders to climb beside those; see `Curator.lease_ladders`. Their ids are durable."""
+        leased = self._host.guard(self._host.lease_ladders, climbing, n)
+        if any(ladder.first + LADDER_IDS > self._durable_ids for ladder in leased or ()):
+            await self._flush()
+        return leased
+
+    async def ladder_over(self, exercise: int, counts: Mapping[str, int]) -> None:
+        """What a ladder taught is durable."""
+        self._host.guard(self._host.ladder_over, exercise, counts)
 
     async def generation_over(self) -> bool:
         return self._host.generation_over

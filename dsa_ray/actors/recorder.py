@@ -23,7 +23,7 @@ class Journal(Protocol):
 
 
 class Recorder:
-    """Group commit. `run` may be called again and again; one at a time."""
+    """Group commit. `run` may be called again and again, one at a time; `take` beside it, by any thread."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Recorder:
         """
         self._journal, self._accept, self._reject, self._confirm = journal, accept, reject, confirm
         self._size, self._wait_s = size, wait_s
+        self._committing = threading.Lock()
         self._done = _Ids()
         self.hashes = array("q")
         """Content hashes of everything written: what the next opening of the stream knows as duplicates."""
@@ -63,11 +64,19 @@ class Recorder:
             self._commit([outcome for batch in group for outcome in batch.outcomes])
             self._confirm(group)
 
+    def take(self, rows: Sequence[str]) -> None:
+        """Commit written rows (JSON) that came by another way than the stream. One that is there is left as it is."""
+        self._commit([(True, row) for row in rows])
+
     def stats(self) -> dict[str, int]:
         """Rows written, rejected and dropped as repeated, and segments, by this process."""
         return dict(self._counts)
 
     def _commit(self, outcomes: list[Outcome]) -> None:
+        with self._committing:
+            self._commit_alone(outcomes)
+
+    def _commit_alone(self, outcomes: list[Outcome]) -> None:
         rows, rejections = [], []
         for passed, text in outcomes:
             row = json.loads(text)

@@ -34,8 +34,8 @@ class GenerationFault(Exception):
 class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.
 
-    Use with `max_concurrency` of at least 2, so that `stats` answers while `run` runs. Both may be called again after
-    a restart: what the journal holds is known, and what a replica was not confirmed comes once more.
+    Use with `max_concurrency` of at least 3, so that `stats` and `take` answer while `run` runs. All may be called
+    again after a restart: what the journal holds is known, and what a replica was not confirmed comes once more.
 
     Args:
         journal: folder or URI of the run's journal.
@@ -94,6 +94,10 @@ class RecorderActor:
         self._opened = max(time.time_ns(), self._opened + 1)
         plan = dataclasses.replace(self._plan, opened=self._opened)
         return examined(build_generation_stream(self._replicas, self._curator, examiner, plan))
+
+    def take(self, rows: Sequence[str]) -> None:
+        """Written rows (JSON) from elsewhere, as `Recorder.take`: durable, and known to the curator, on return."""
+        self._recorder.take(rows)
 
     def stats(self) -> dict[str, int]:
         return self._recorder.stats()

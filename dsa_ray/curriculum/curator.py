@@ -35,12 +35,14 @@ from dsa_ray.curriculum.supply import Emit, Row, Supply
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
+from dsa_ray.dynamics.stay_hard import HardRuns
 from dsa_ray.dynamics.verdicts import Judge
 from dsa_ray.records import (
     GRAPH_KINDS,
     Action,
     Assignment,
     Decision,
+    LadderLease,
     PackedItem,
     RowPlan,
     Scope,
@@ -93,6 +95,7 @@ class Curator:
         self.history = LossHistory(config.dynamics)
         self.judge = Judge(config.dynamics, self._is_replay)
         self.policy = Policy(config.dynamics)
+        self.hard_runs = HardRuns()
         self.frontier = Frontier(config.frontier, self.supply.elementary)
         self.children = Children()
         self.verdicts: Counter[str] = Counter()
@@ -145,6 +148,13 @@ class Curator:
             self._pardon(self.supply.pardon(name, row, self.ledger.closed_step, self.table))
         else:
             self.supply.edit(name, row)
+
+    def lease_ladders(self, climbing: Sequence[int], n: int) -> list[LadderLease] | None:
+        """Up to `n` ladders to climb beside those that are being climbed; None when no more will be trained on."""
+        if self.generation_over:
+            return None
+        due = [] if self.supply.spent else self.supply.ladders.due(climbing, n)
+        return [self.supply.ladder_lease(exercise, first, self.table.asked(exercise)) for exercise, first in due]
 
     @property
     def generation_over(self) -> bool:
@@ -245,6 +255,7 @@ class Curator:
             "history": self.history.state_dict(),
             "judge": self.judge.state_dict(),
             "policy": self.policy.state_dict(),
+            "hard_runs": self.hard_runs.state_dict(),
             "frontier": self.frontier.state_dict(),
             "children": self.children.state_dict(),
             "verdicts": dict(self.verdicts),
@@ -268,12 +279,14 @@ class Curator:
             "history",
             "judge",
             "policy",
+            "hard_runs",
             "frontier",
             "children",
             "latest",
         ):
             part = getattr(self, name)
-            restored = getattr(fresh, name).state_dict() if state is None else state[name]
+            nothing = state is None or name not in state  # a checkpoint of an earlier release
+            restored = getattr(fresh, name).state_dict() if nothing else state[name]
             unfit = part.load_state_dict(restored, *([self._clock()] if name == "children" else []))
             if name == "ledger":
                 self.planner.withdraw(unfit)
@@ -331,6 +344,7 @@ class Curator:
             "refused": dict(self.refused.counts),
             "warnings": self.warnings(),
             "edits": len(supply.edits),
+            "ladders": supply.ladders.facts(),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "reviews": supply.in_review,
             "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
@@ -351,6 +365,7 @@ class Curator:
             "output_tokens": supply.output_tokens,
             "coverage": supply.coverage.rows(supply.graph) if supply.graph else [],
             "spending": supply.spending.facts(),
+            "ladders": supply.ladders.facts(),
             "planted": len(self.table.planted),
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
@@ -617,6 +632,9 @@ class Curator:
             parents=asked.parents,
             dropped_share=(self.dropped + 1) / max(1, len(self.table)),
             replay=self._is_replay(asked.skills),
+            stays_hard=self.supply.ladders.wants(
+                verdict.exercise, asked.skills, self.hard_runs.take(asked.skills, verdict.verdict)
+            ),
         )
         decision = self.policy.decide(verdict, facts)
         self.verdicts[verdict.verdict] += 1
@@ -630,6 +648,8 @@ class Curator:
             self.sampler.drop(verdict.exercise)
         else:
             self.sampler.set_weight(verdict.exercise, decision.weight)
+        if Action.LADDER in decision.actions:
+            self.supply.ladders.order(verdict.exercise, asked.skills)
         children = self._order_children(decision, verdict)
         decided = {**shallow(decision), "orders": tuple(map(shallow, decision.orders))}
         told = {"decision": decided, "children": children, "exercises": len(self.table)}

@@ -17,7 +17,7 @@ from dsa_ray.config import Config
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.metrics import StepMetrics
 from dsa_ray.curriculum.supply import Supply
-from dsa_ray.records import RowPlan, Scope, SkillGraph
+from dsa_ray.records import LadderLease, RowPlan, Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
 from dsa_ray.skills.start import Start, read_start
 from dsa_ray.storage.checkpoints import CheckpointStore
@@ -116,6 +116,14 @@ class CuratorHost:
     def accept(self, segment: int, rows: Sequence[Mapping[str, Any]]) -> None:
         self.curator.accept(segment, rows)
         self._write_graph()
+
+    def ladder_over(self, exercise: int, counts: Mapping[str, int]) -> None:
+        """A ladder is over; see `LadderBook.finish`."""
+        self.curator.supply.ladders.finish(exercise, counts)
+
+    def lease_ladders(self, climbing: Sequence[int], n: int) -> list[LadderLease] | None:
+        """See `Curator.lease_ladders`."""
+        return None if self.generation_over else self.curator.lease_ladders(climbing, n)
 
     def poll_edits(self) -> list[tuple[str, Any]]:
         """Edits handed in since they were last taken; reads the run's folder."""

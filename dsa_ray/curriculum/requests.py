@@ -154,8 +154,12 @@ class RequestBook:
 
     def take_id(self) -> int:
         """The next unused id."""
-        self.next_id += 1
-        return self.next_id - 1
+        return self.take_ids(1)
+
+    def take_ids(self, count: int) -> int:
+        """The first of so many unused ids, one after another."""
+        self.next_id += count
+        return self.next_id - count
 
     def lease(self, replica: str, incarnation: str, n: int, now: float, teacher: int = 0) -> list[ExerciseRequest]:
         """Up to `n` requests for a replica; what its earlier incarnations held, and what is overdue, goes out again."""

@@ -55,6 +55,14 @@ class Spending:
             cost.output_tokens += row.get("output_tokens", 0)
             cost.seconds += row.get("seconds", 0.0)
 
+    def book_ladder(self, skill: str, counts: Mapping[str, int]) -> None:
+        """A ladder is over; `counts` holds its `samples`, and what its questions and hints took of the teachers."""
+        for cost in (self.total, self.by_kind["ladder"], self.by_skill[skill]):
+            cost.items += counts.get("samples", 0)
+            cost.attempts += counts.get("questions", 0) + counts.get("hints", 0)
+            cost.input_tokens += counts.get("teacher_input_tokens", 0)
+            cost.output_tokens += counts.get("teacher_output_tokens", 0)
+
     @property
     def money(self) -> float:
         return self._price(self.total.input_tokens, self.total.output_tokens)

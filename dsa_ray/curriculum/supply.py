@@ -13,18 +13,20 @@ from typing import Any
 
 from dsa_ray.config import Config
 from dsa_ray.curriculum.held_back import Accepted, HeldBack
+from dsa_ray.curriculum.ladder_book import LADDER, LadderBook
 from dsa_ray.curriculum.lessons import Lessons
 from dsa_ray.curriculum.places import Places
 from dsa_ray.curriculum.requests import RequestBook
 from dsa_ray.curriculum.routing import Router
 from dsa_ray.curriculum.spending import Spending
-from dsa_ray.curriculum.table import trainable
+from dsa_ray.curriculum.table import Asked, trainable
 from dsa_ray.records import (
     GRAPH_KINDS,
     REVIEW_KINDS,
     Assignment,
     ExerciseRequest,
     Kind,
+    LadderLease,
     Order,
     Prerequisites,
     Scope,
@@ -80,6 +82,7 @@ class Supply:
         )
         answer = max(generate.max_tokens, generate.max_textbook_tokens)
         self.spending = Spending(generate.budget, (max(1, config.teacher.max_model_len - answer), answer))
+        self.ladders = LadderBook(config.yoda, self.book.take_ids, emit, self.spending.book_ladder)
         self.spent = False
         self._given: list[ExerciseRequest] = []
         self._construction = construction(graph, start)
@@ -328,8 +331,9 @@ class Supply:
                 self.first_books = tuple(event["books"])
             elif event["event"] == "review":
                 self._held.told_before(event["id"])
-            elif event["event"] in ("plant", "seeds", "reserve"):
+            elif event["event"] in ("plant", "seeds", "reserve", LADDER):
                 self.reserve_ids(event["id"])
+            self.ladders.restore(event)
         return minted, given_up
 
     def _book(self, request: ExerciseRequest, segment: int, row: Row) -> list[Accepted]:
@@ -470,10 +474,23 @@ class Supply:
         assert self._lessons is not None
         return self.order(self._lessons.order(skill, number, nth)) is not None
 
+    def ladder_lease(self, exercise: int, first: int, asked: Asked) -> LadderLease:
+        """What has to be known to climb a ladder from a written exercise."""
+        return LadderLease(
+            exercise=exercise,
+            ref=self._refs[exercise],
+            first=first,
+            skills=self._briefs_of(asked.skills),
+            difficulty=asked.difficulty,
+        )
+
+    def _briefs_of(self, skills: Iterable[str]) -> tuple[SkillBrief, ...]:
+        return tuple(self._briefs.get(skill) or _unknown(skill) for skill in skills)
+
     def _assignment(self, request: ExerciseRequest) -> Assignment:
         return Assignment(
             request=request,
-            skills=tuple(self._briefs.get(skill) or _unknown(skill) for skill in request.skills),
+            skills=self._briefs_of(request.skills),
             parents=tuple(self._refs[parent] for parent in request.parents),
         )
 

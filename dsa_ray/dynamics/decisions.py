@@ -42,6 +42,8 @@ class ExerciseFacts:
     """Share of all exercises that would be dropped if this one were, this one included."""
     replay: bool = False
     """It practises elementary skills alone: it is there so that they are not forgotten."""
+    stays_hard: bool = False
+    """More of the same does not help: a ladder is climbed from it, where it would get variants."""
 
 
 class Policy:
@@ -51,7 +53,8 @@ class Policy:
       mean first. What is dropped stays dropped,
       until somebody takes it back (`pardon`); then it is not dropped again.
     - hard: `variants` new exercises of the same skills and difficulty. With `easier`, where these did not help (it is
-      a variant itself, or hard in a second cycle), so many of the same skills one difficulty down instead.
+      a variant itself, or hard in a second cycle), so many of the same skills one difficulty down instead. Where its
+      skills stay hard and ladders are climbed meanwhile (`yoda.live`), a ladder in the place of either.
     - easy: `easy_weight`, and composed with the longest-waiting easy one of different skills; with that, each of the
       two gets `harder` harder ones of its own skills. If only one of the very same skills waits, a harder one of its
       own is ordered instead; else it waits for a partner.
@@ -155,6 +158,9 @@ class Policy:
         return _decision(verdict, (Action.DROP,), 0.0)
 
     def _hard(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
+        if facts.stays_hard and (verdict.exercise, verdict.cycle) not in self._ordered_cycles:
+            self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.HARD)
+            return _decision(verdict, (Action.LADDER,), 1.0, reason="stays_hard")
         if self._may_step_down(verdict, facts):
             return self._easier(verdict, facts)
         if self._has_ordered(verdict):

@@ -11,16 +11,22 @@ in the place of the accepted answer, so that a student that is always wrong can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import Any
 
+from dsa_ray.generation.answer_text import canonical
 from dsa_ray.generation.prompts import dialogue_messages, student_answer
 from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.generation.words import content_hash, hash64
 from dsa_ray.ladders.ladder import End, Ladder, Posed, Rung, Stage
-from dsa_ray.records import Exercise
+from dsa_ray.records import Exercise, ExerciseRequest, Kind, Written
 
+LADDER = "ladder"
+"""Name of the check that says which sample an exercise is."""
+MOST_DIFFICULT = 5
 _STAGES = tuple(Stage)
 
 
@@ -93,6 +99,67 @@ def ordered(found: Sequence[Tokenised], curriculum: bool, seed: int) -> list[Tok
     if not curriculum:
         return mixed
     return sorted(mixed, key=lambda one: (_STAGES.index(one.sample.stage), _step(one.sample)))
+
+
+def sample_row(one: Tokenised) -> dict[str, Any]:
+    """A sample as plain values."""
+    sample = one.sample
+    return {
+        "messages": list(sample.messages),
+        "versions": list(sample.versions),
+        "question": sample.exercise.question,
+        "answer": sample.exercise.answer,
+        "skills": list(sample.exercise.skills),
+        "stage": sample.stage.value,
+        "level": sample.level,
+        "form": sample.form.value,
+        "demonstrated": sample.demonstrated,
+        "ladder": sample.ladder,
+        "rung": sample.rung,
+        "input_ids": list(one.input_ids),
+        "prompt_tokens": one.prompt_tokens,
+    }
+
+
+def sample_name(row: Mapping[str, Any]) -> str:
+    """The name of a sample within its run."""
+    return f"{row['ladder']}.{row['rung']}.{row['form']}"
+
+
+def sample_id(row: Mapping[str, Any], first: int) -> int:
+    """The id of a sample among those that were kept for its ladder, from `first` on."""
+    return first + len(Form) * row["rung"] + list(Form).index(Form(row["form"]))
+
+
+def as_exercise(row: Mapping[str, Any], number: int, difficulty: int) -> Written:
+    """A sample as an exercise of its run.
+
+    Args:
+        row: as `sample_row` gives it.
+        number: the exercise's id.
+        difficulty: of the exercise that its ladder starts from.
+    """
+    question, accepted = row["question"], row["messages"][-1]["content"]
+    harder = row["level"] if row["stage"] == Stage.HARDER else 0
+    generator, _, version = row["versions"][-1].partition("@")
+    return Written(
+        request=ExerciseRequest(
+            id=number,
+            kind=Kind.GIVEN,
+            skills=tuple(row["skills"]),
+            difficulty=min(difficulty + harder, MOST_DIFFICULT),
+            parents=(row["ladder"],),
+        ),
+        item=Exercise(skills=tuple(row["skills"]), question=question, solution=accepted, answer=row["answer"]),
+        generator=generator,
+        generator_version=version,
+        prompt_version=LADDER,
+        content_hash=content_hash(question),
+        answer_hash=hash64(canonical(row["answer"])),
+        input_ids=tuple(row["input_ids"]),
+        prompt_tokens=row["prompt_tokens"],
+        checks=((LADDER, sample_name(row)), ("stage", row["stage"]), ("turns", str(len(row["messages"]) // 2))),
+    )
 
 
 def _step(sample: Sample) -> int:

@@ -95,6 +95,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         _split("Rejections", "rejections", "reason"),
         _split("Verdicts", "verdicts", "verdict"),
         _split("Decisions", "decisions", "decision"),
+        _split("Ladders", "ladders", "state"),
         Panel("Children", ((_newest("children", "kind, state"), "{{run}} {{kind}} {{state}}"),)),
         _split("Mastery by level", "mastery_ratio", "level", "percentunit",
                "Share of a level's judged exercises that are easy now."),

@@ -101,6 +101,7 @@ def run_facts(summary: Summary, config: Mapping[str, Any]) -> dict[str, list[tup
                ("first visits", words.percent(summary.visits.first_share))]  # fmt: skip
     lists = {"Run": run, "Teacher": teacher, "Student": student,
              "Decisions": [(name.replace("_", " "), f"{count:,}") for name, count in summary.decisions.items()],
+             "Ladders": [(name.replace("_", " "), f"{count:,}") for name, count in summary.ladders.items() if count],
              "Versions": list(summary.versions.items())}  # fmt: skip
     return {head: shown for head, pairs in lists.items()
             if (shown := [(name, str(value)) for name, value in pairs if value is not None])}  # fmt: skip

@@ -83,7 +83,8 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("exercises_written", "Exercises accepted and durable.", {}),
     ("rejections", "Items refused.", {"reason": ", ".join(REASONS)}),
     ("verdicts", "Verdicts passed.", {"verdict": "erroneous, hard_to_learn, easy_to_learn, ambiguous"}),
-    ("decisions", "Consequences of verdicts.", {"decision": "drop, augment, compose, down_weight, keep"}),
+    ("decisions", "Consequences of verdicts.", {"decision": "drop, augment, ladder, compose, down_weight, keep"}),
+    ("ladders", "Ladders of YODA, climbed while the run trains.", {"state": "wanted, over; samples: what they taught"}),
     ("children", "Exercises that verdicts ordered.", {"kind": "variant, composed, harder, easier",
                                                       "state": "written or trained"}),
     ("feedback_lag_steps", "Steps from a verdict to the first step on a child of it, over recent children.", _QUANTILE),
@@ -177,6 +178,9 @@ def _outcome(status: Mapping[str, Any]) -> Iterator[Sample]:
     for kind, counts in status.get("children", {}).items():
         for state, count in counts.items():
             yield _sample("children", count, kind=kind, state=state)
+    for state in ("wanted", "over", "samples"):
+        if state in status.get("ladders", {}):
+            yield _sample("ladders", status["ladders"][state], state=state)
     for key, name in (("feedback_lag_steps", "feedback_lag_steps"), ("feedback_lag_s", "feedback_lag_seconds")):
         for quantile, value in status.get(key, {}).items():
             yield _sample(name, value, quantile=quantile)

@@ -12,6 +12,7 @@ from dsa_ray.config import Config
 ALIVE_S = 30.0
 """A live run renews status.json every few seconds; one that has not for this long is no longer at work."""
 _RECENT = ("loss", "lr", "grad_norm", "tokens_per_s", "idle_ratio", "step_s")
+_LADDERS = {"wanted": "wanted", "over": "over", "accepted": "questions mastered", "samples": "samples"}
 _QUEUES = {"queue_depth": "requests", "outstanding": "in flight", "unvisited": "unvisited", "open_rows": "rows"}
 
 
@@ -66,6 +67,9 @@ def _progress(status: Mapping[str, Any]) -> dict[str, str]:
         "children": ", ".join(
             f"{kind} {count['trained']} trained of {count['written']} written"
             for kind, count in status["children"].items()
+        ),
+        "ladders": ", ".join(
+            f"{status['ladders'][key]} {name}" for key, name in _LADDERS.items() if key in status.get("ladders", {})
         ),
         "queues": ", ".join(f"{name} {status[key]}" for key, name in _QUEUES.items()),
         "restarts": str(max(0, status["attempt"] - 1)),

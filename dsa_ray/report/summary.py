@@ -153,6 +153,8 @@ class Summary(Part):
     exercises: Exercises = Exercises()
     verdicts: dict[str, int] = {}
     decisions: dict[str, int] = {}
+    ladders: dict[str, int] = {}
+    """Of YODA, climbed while the run trained: ladders `wanted` and `over`, and what was counted over those."""
     mixture: dict[str, Any] = {}
     """Shares of the skills by round, held-out losses and counts, where `curriculum.sampler` is not `dynamics`."""
     refused: dict[str, int] = {}
@@ -188,7 +190,8 @@ def build(
             `per_skill`: {skill id: M}}, where M is {n, accuracy, low, high}. A skill that the graph does not have
             (an elementary one that the teacher never named) keeps its id as its name.
         curator: `textbooks`, `written` (numbers), `rejected` {reason: n}, `verdicts` {class: n},
-            `decisions` {action: n}, `mixture` (what `Mixing.facts` says), `refused` {reason: losses},
+            `decisions` {action: n}, `ladders` (what `LadderBook.facts` says), `mixture` (what `Mixing.facts` says),
+            `refused` {reason: losses},
             `children` {kind: {written, trained}}, `visits` (how often each exercise was trained on, zeros allowed),
             `lag` (rows of {lag_steps, lag_s}, one per first visit of a child).
         train: `steps`, `tokens`, `seconds` (of training, wall), `idle_ratio`,
@@ -213,6 +216,7 @@ def build(
         },
         verdicts=curator.get("verdicts", {}),
         decisions=curator.get("decisions", {}),
+        ladders=curator.get("ladders", {}),
         mixture=curator.get("mixture", {}),
         refused=curator.get("refused", {}),
         children=curator.get("children", {}),

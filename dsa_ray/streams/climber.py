@@ -122,8 +122,8 @@ class Climber:
         self._shape, self._answering = shape, answering
         self._judges = ThreadPoolExecutor(1, thread_name_prefix="judge")
         self.counts: Counter[str] = Counter()
-        """Of the ladders that are over (`Ladder.counts`), and what was asked again: `mixed`, `student_failed`,
-        `rejected.<reason>`."""
+        """Of the ladders that are over (`Ladder.counts`), what was asked again (`mixed`, `student_failed`,
+        `rejected.<reason>`), and what teachers took (`teacher_input_tokens`, `teacher_output_tokens`)."""
 
     async def climb(self, basic: Basic, ladder: Ladder | None = None) -> Ladder:
         """Take one ladder to its end; `ladder` is one that was left on its way."""
@@ -197,7 +197,10 @@ class Climber:
 
     async def _written(self, way: _Way, ask: Ask) -> Written | None:
         assignment, parent = self._order(way, ask)
-        result = await self._judge(self._examine, await self._teacher.write(assignment, (parent,)))
+        completion = await self._teacher.write(assignment, (parent,))
+        self.counts["teacher_input_tokens"] += completion.input_tokens
+        self.counts["teacher_output_tokens"] += completion.output_tokens
+        result = await self._judge(self._examine, completion)
         if isinstance(result, Written):
             return result
         self.counts[f"rejected.{result.reason}"] += 1

@@ -147,3 +147,13 @@ def test_an_empty_source_writes_nothing(tmp_path: Path):
     recording, told = recorder(tmp_path)
     recording.run([batch(), batch()])
     assert told.accepted == []
+
+
+def test_rows_from_elsewhere_are_durable_and_told_and_count_once(tmp_path: Path):
+    by, told = recorder(tmp_path)
+    by.take([passed(3)[1], passed(4)[1]])
+    by.run([batch(passed(4), passed(5))])
+    by.take([passed(5)[1]])
+    assert [[row["id"] for row in rows] for _, rows in told.accepted] == [[3, 4], [5]]
+    assert [row["id"] for _, rows in iter_segments(str(tmp_path), STREAM) for row in rows] == [3, 4, 5]
+    assert by.stats()["repeated"] == 2

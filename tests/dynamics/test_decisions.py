@@ -65,6 +65,17 @@ def test_a_hard_one_orders_variants_of_itself():
     assert decision == Decision(exercise=7, cycle=0, actions=(Action.AUGMENT,), weight=1.0, orders=(order, order))
 
 
+def test_where_skills_stay_hard_a_ladder_takes_the_place_of_variants_and_of_easier_ones():
+    deciding = policy(variants=2, easier=1)
+    assert decide(deciding, 1, HARD, stays_hard=True) == Decision(
+        exercise=1, cycle=0, actions=(Action.LADDER,), weight=1.0, reason="stays_hard"
+    )
+    assert decide(deciding, 1, HARD).reason == "ordered_before"  # the same verdict derived again
+    assert decide(deciding, 2, HARD, kind=Kind.VARIANT, stays_hard=True).orders == ()
+    assert decide(deciding, 3, EASY, stays_hard=True).actions == (Action.DOWN_WEIGHT,)
+    assert decide(deciding, 4, HARD, replay=True, stays_hard=True).actions == (Action.KEEP,)
+
+
 def test_without_variants_a_hard_one_is_kept():
     assert decide(policy(variants=0), 7, HARD).actions == (Action.KEEP,)
 

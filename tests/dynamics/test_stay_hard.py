@@ -1,5 +1,6 @@
-from dsa_ray.dynamics.stay_hard import Judged, stay_hard
+from dsa_ray.dynamics.stay_hard import HardRuns, Judged, stay_hard
 from dsa_ray.records import Verdict, VerdictClass
+from dsa_ray.storage.state import pack_state, unpack_state
 
 HARD, EASY, AMBIGUOUS = VerdictClass.HARD, VerdictClass.EASY, VerdictClass.AMBIGUOUS
 
@@ -33,3 +34,13 @@ def test_skills_count_apart_and_an_exercise_that_became_easy_is_no_start() -> No
     ]
     assert stay_hard(falls, 2) == {("limits",): [1]}
     assert stay_hard(falls, 1) == {("limits",): [1], ("sum",): [5]}
+
+
+def test_a_run_of_hard_verdicts_counts_up_ends_with_another_and_goes_with_the_state() -> None:
+    runs = HardRuns()
+    assert [runs.take(("a",), verdict) for verdict in (HARD, HARD, EASY, HARD)] == [1, 2, 0, 1]
+    assert runs.take(("a", "b"), HARD) == 1
+    again = HardRuns()
+    again.load_state_dict(unpack_state(pack_state(runs.state_dict())))
+    assert again.take(("a",), HARD) == 2
+    assert again.take(("a", "b"), HARD) == 2

@@ -96,6 +96,33 @@ def test_vllm_serves_structured_output_and_swaps_weights_in_flight(
     asyncio.run(asyncio.wait_for(scenario(), 240.0))
 
 
+def test_no_answer_is_built_upon_a_prefix_that_older_weights_have_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first, other = tiny_llama(tmp_path / "first", 0), tiny_llama(tmp_path / "other", 1)
+    question = ask("a question of several blocks of the cache, " * 8)
+
+    async def answer(path: str, then: str | None = None) -> str:
+        engine = VLLMEngine(TeacherConfig(model=path, max_model_len=512, kv_cache_gib=0.25), path, concurrency=4)
+        await engine.start()
+        given = await engine.generate(question)
+        if then is not None:
+            await engine.load_weights(then, "1")
+            given = await engine.generate(question)
+        await engine.stop()
+        return given.text
+
+    def asked(path: str, then: str | None = None) -> str:
+        return asyncio.run(asyncio.wait_for(answer(path, then), 120.0))
+
+    fresh = asked(other)
+    assert asked(first, then=other) == fresh
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    monkeypatch.setattr(LLMEngine, "reset_prefix_cache", lambda *_, **__: True)
+    assert asked(first, then=other) != fresh  # so there is a cache, and it would be used
+
+
 def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
     engine = build(TeacherConfig(model=str(tmp_path)), str(tmp_path), 0.0)
     with pytest.raises(EngineRefused, match=r"teacher\.model: vLLM cannot serve"):

@@ -6,8 +6,19 @@ import pytest
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.ladders.ladder import Ladder, Shape, Stage
-from dsa_ray.ladders.samples import Form, Sample, Tokenised, ordered, samples, tokenised
-from dsa_ray.records import PackedItem, RowPlan, TextRef, Written
+from dsa_ray.ladders.samples import (
+    Form,
+    Sample,
+    Tokenised,
+    as_exercise,
+    ordered,
+    sample_id,
+    sample_row,
+    samples,
+    tokenised,
+)
+from dsa_ray.records import Kind, PackedItem, RowPlan, TextRef, Written
+from dsa_ray.sections import LADDER_IDS, LaddersConfig
 from dsa_ray.training.collate import NO_LOSS, pack
 from tests.generation.conftest import make_written, save_tokenizer
 
@@ -182,3 +193,30 @@ def test_a_curriculum_is_basic_then_generalized_then_harder_by_level_and_shuffle
     assert stages(mixed) != stages(easy_first)
     assert sorted(map(id, mixed)) == sorted(map(id, easy_first))
     assert ordered(tokens, False, 3) == mixed != ordered(tokens, False, 4)
+
+
+def test_what_a_ladder_teaches_has_ids_of_its_own_whoever_climbs_it_again(tokenizer: StudentTokenizer) -> None:
+    most = {name: LaddersConfig.model_fields[name].metadata for name in ("generalized", "harder")}
+    largest = Shape(
+        **{name: next(bound.le for bound in bounds if hasattr(bound, "le")) for name, bounds in most.items()}
+    )
+    ladder = climb(largest, lambda ask: right() if ask.turn else wrong())
+    fitting, _ = tokenised(samples(ladder), tokenizer, 10_000)
+    rows = [sample_row(one) for one in fitting]
+    assert len(rows) == 50
+    ids = [sample_id(row, 100) for row in rows]
+    assert len(set(ids)) == len(ids)
+    assert min(ids) >= 100
+    assert max(ids) < 100 + LADDER_IDS
+
+
+def test_a_sample_as_an_exercise_knows_its_tokens_its_parent_and_how_hard_it_is(tokenizer: StudentTokenizer) -> None:
+    ladder = climb(Shape(generalized=0, harder=2), lambda ask: right())
+    fitting, _ = tokenised(samples(ladder), tokenizer, 10_000)
+    *_, last = map(sample_row, fitting)
+    written = as_exercise(last, 77, difficulty=4)
+    assert (written.request.id, written.request.kind, written.request.parents) == (77, Kind.GIVEN, (ladder.id,))
+    assert written.request.difficulty == 5  # two levels above 4, and there is none above 5
+    assert (written.input_ids, written.prompt_tokens) == (fitting[-1].input_ids, fitting[-1].prompt_tokens)
+    assert (written.generator, written.generator_version) == ("student", "1")
+    assert dict(written.checks)["ladder"] == f"{ladder.id}.2.answer"

@@ -15,6 +15,7 @@ STATUS: dict[str, Any] = {
     "queue_depth": 7, "outstanding": 64,
     "backlog": [3, 0], "oldest_request_s": 1.5, "unvisited": 30, "open_rows": 16,
     "verdicts": {VerdictClass.EASY: 3}, "decisions": {"keep": 3}, "children": {"variant": {"written": 4, "trained": 2}},
+    "ladders": {"wanted": 5, "over": 4, "samples": 9, "accepted": 7},
     "mastery": {0: 1.0, 3: 0.5, LEVELS: 0.2, LEVELS + 1: 0.4}, "attempt": 2, "spent": {"money": 0.0},
     "generated": {"prompts": 9, "answers": 5, "accepted": 4},
     "feedback_lag_steps": {"p50": 80.0, "p95": 120.0}, "feedback_lag_s": {"p50": 30.0, "p95": 45.0},

@@ -28,9 +28,9 @@ class Folder:
 def test_a_summary_carries_every_promised_key() -> None:
     data = json.loads(summaries.to_json(synthetic.summary()))
     assert set(data) == {
-        "state", "seed", "accuracy", "tasks", "skills", "textbooks", "exercises", "verdicts", "decisions", "mixture",
-        "refused", "children", "visits", "train", "generate", "feedback_lag_steps", "feedback_lag_s", "restarts",
-        "wall_s", "versions",
+        "state", "seed", "accuracy", "tasks", "skills", "textbooks", "exercises", "verdicts", "decisions", "ladders",
+        "mixture", "refused", "children", "visits", "train", "generate", "feedback_lag_steps", "feedback_lag_s",
+        "restarts", "wall_s", "versions",
     }  # fmt: skip
     assert set(data["accuracy"]) == {"before", "after", "elementary", "per_skill"}
     assert set(data["accuracy"]["after"]) == {"value", "low", "high", "n"}

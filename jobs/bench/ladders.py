@@ -1,0 +1,129 @@
+"""Ladders through replicas against the very same generations one by one: generations per second.
+
+    python jobs/bench/ladders.py [--quick] [--ladders 64] [--pairs 3]
+
+The built-in student, served by vLLM, climbs; the exact writers, which take no time, are its teacher. Every chat that
+the ladders put to the student is kept, and then put to it again, each by itself, with as many under way as there were
+ladders. What a ladder adds is waiting: for the answer before the next question. Both sides in turns, on a warm engine;
+the last ladders of a pair run out alone, so more ladders cost less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from _result import at_least, finish
+from yoda import SHAPE, SKILLS, configuration, one
+
+from dsa_ray.actors.replica import Replica, student_teacher
+from dsa_ray.embedded import shipped, syllabus
+from dsa_ray.embedded.engine import ExactEngine
+from dsa_ray.engines.base import EngineAnswer, build
+from dsa_ray.generation.answers import AnswerChecker
+from dsa_ray.generation.checks import Examiner
+from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.ladders.ladder import Ladder
+from dsa_ray.records import SkillBrief
+from dsa_ray.streams.climber import Answering, Basic, Climber
+
+MAX_TOKENS = 64
+
+
+class Kept:
+    """The student's replica, and everything that it was asked."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def converse(
+        self, chat: Sequence[Mapping[str, str]], max_tokens: int, temperature: float, seed: int | None = None
+    ) -> tuple[EngineAnswer, str]:
+        self.asked.append((chat, max_tokens, temperature, seed))
+        return await self._replica.converse(chat, max_tokens, temperature, seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one pair of 32 ladders")
+    parser.add_argument("--ladders", type=int, default=256)
+    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=3)
+    given = parser.parse_args()
+    if given.quick:
+        given.ladders, given.pairs = 32, 1
+    pairs = asyncio.run(measure(given.ladders, given.at_once, given.pairs))
+    ratio = statistics.median(pair["ladders_per_s"] / pair["singles_per_s"] for pair in pairs)
+    for pair in pairs:
+        print("  " + "  ".join(f"{name} {value:,.1f}" for name, value in pair.items()))
+    return finish("ladders", {"pairs": pairs}, {"ladders over single generations": at_least(ratio, 0.9)}, (), ("vllm",))
+
+
+async def measure(ladders: int, at_once: int, pairs: int) -> list[dict[str, float]]:
+    """Pairs of (ladders, the same generations one by one), in turns."""
+    base = shipped.resolve("embedded:student")
+    config = configuration(base)
+    served = config.model_copy(update={"teacher": student_teacher(config)})
+    engine = build(served.teacher, base, 0, concurrency=at_once)
+    student = Replica("student", served, engine)
+    await student.start()
+    try:
+        await climb(student, Random("warm"), 8, at_once, config, base)
+        found = []
+        for number in range(pairs):
+            began = time.monotonic()
+            kept = await climb(student, Random(f"pair-{number}"), ladders, at_once, config, base)
+            climbed_s, began = time.monotonic() - began, time.monotonic()
+            await singles(student, kept.asked, at_once)
+            single_s, count = time.monotonic() - began, len(kept.asked)
+            rates = {"ladders_per_s": count / climbed_s, "singles_per_s": count / single_s}
+            found.append({"generations": float(count), **{name: round(rate, 2) for name, rate in rates.items()}})
+        return found
+    finally:
+        await student.stop()
+
+
+async def climb(student: Replica, rng: Random, ladders: int, at_once: int, config: Any, base: str) -> Kept:
+    """So many ladders; what the student was asked."""
+    known, kept = syllabus.load(), Kept(student)
+    basics = []
+    for number in range(ladders):
+        skill, difficulty = SKILLS[number % len(SKILLS)], 1 + number % 2
+        brief = SkillBrief(id=skill, name=known.skill(skill).name)
+        exercise = one(rng, skill, difficulty)
+        basics.append(Basic(id=number + 1, exercise=exercise, version="exact", skills=(brief,), difficulty=difficulty))
+    with AnswerChecker(config.evaluate.answer_timeout_s) as checker:
+        climber = Climber(
+            Replica("teacher", config, ExactEngine()),
+            kept,
+            Examiner(config, StudentTokenizer(base), []).examine,
+            checker,
+            SHAPE,
+            Answering(max_tokens=MAX_TOKENS, retry_temperature=0.7, seed=rng.randrange(2**31)),
+        )
+        over: list[Ladder] = []
+        await climber.climb_all(basics, at_once, over.append)
+        climber.close()
+    return kept
+
+
+async def singles(student: Replica, asked: Sequence[tuple[Any, ...]], at_once: int) -> None:
+    """The same generations, each by itself."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one_by_itself(call: tuple[Any, ...]) -> None:
+        async with places:
+            await student.converse(*call)
+
+    await asyncio.gather(*map(one_by_itself, asked))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

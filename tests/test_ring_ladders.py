@@ -1,0 +1,78 @@
+"""Ladders while a run trains: a real student on published weights, hints of the exact writer, a death in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.util.state import list_actors
+
+from dsa_ray.actors.ladder_actor import CLIMBED
+from dsa_ray.ladders.ladder import Ladder
+from dsa_ray.ladders.samples import LADDER
+from dsa_ray.ring import Ring
+from dsa_ray.storage.journal import iter_segments
+from dsa_ray.storage.run_folder import RunFolder
+from dsa_ray.storage.texts import STREAM
+from tests.test_ring import DEADLINE_S, small
+
+pytestmark = [pytest.mark.ring, pytest.mark.slow, pytest.mark.timeout(280)]
+
+
+@pytest.fixture(autouse=True)
+def no_ray_left() -> Iterator[None]:
+    yield
+    ray.shutdown()
+
+
+def test_skills_that_stay_hard_are_climbed_meanwhile_and_what_they_teach_is_trained_on(tmp_path: Path) -> None:
+    config = small(tmp_path, publish_every=10, steps=150)
+    yoda = {"live": True, "hard_verdicts": 1, "per_skill": 6, "at_once": 4, "refinements": 1, "demonstrate": True}
+    config = config.model_copy(update={"yoda": config.yoda.model_copy(update=yoda)})
+    killed = 0
+    with RunFolder.create(config.run.storage, config) as folder:
+        ring = Ring(config, folder, config.student.model, ())
+        try:
+            ring.start()
+            ring.start_student()
+            ring.start_ladders()
+            ring.begin_training()
+            deadline = time.monotonic() + DEADLINE_S
+            while not ring.training_over():
+                status = ring.status()
+                assert status["failure"] is None
+                assert time.monotonic() < deadline, status
+                if status["published"]:
+                    ring.take_up(status["published"])
+                if not killed and status["ladders"].get("over", 0) >= 2:
+                    killed = pid_of("LadderActor")
+                    os.kill(killed, signal.SIGKILL)
+                time.sleep(0.2)
+            ring.end_generation()
+            facts = ring.facts()
+        finally:
+            ring.stop()
+    assert killed
+    ladders = facts["ladders"]
+    assert 4 <= ladders["over"] <= ladders["wanted"] == facts["decisions"]["ladder"]
+    written = [row for _, rows in iter_segments(folder.journal, STREAM) for row in rows]
+    taught = [row for row in written if LADDER in dict(row["checks"])]
+    assert len({dict(row["checks"])[LADDER] for row in taught}) == len({row["id"] for row in taught}) == len(taught)
+    assert len(taught) >= ladders["samples"] > 0
+    assert any(facts["exercises"][row["id"]]["visits"] for row in taught)
+    climbed = [Ladder.from_state_dict(row) for _, rows in iter_segments(folder.journal, CLIMBED) for row in rows]
+    assert len({ladder.id for ladder in climbed}) >= ladders["over"]
+    versions = {attempt.version for ladder in climbed for rung in ladder.rungs for attempt in rung.attempts}
+    assert any("step-" in version for version in versions), versions
+
+
+def pid_of(kind: str) -> int:
+    address = ray.get_runtime_context().gcs_address
+    filters: list[Any] = [("class_name", "=", kind), ("state", "=", "ALIVE")]
+    return list_actors(address=address, filters=filters, detail=True)[0].pid
