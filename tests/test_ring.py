@@ -56,12 +56,16 @@ def small(folder: Path, **train: Any) -> Config:
     )
 
 
-def drive(config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda status: None) -> dict[str, Any]:
-    """Run generation and training to the end; returns the curator's facts."""
+def drive(
+    config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda status: None, student: bool = False
+) -> dict[str, Any]:
+    """Run generation and training to the end, with the replica that sits the exam or without; the curator's facts."""
     with RunFolder.create(config.run.storage, config) as folder:
         ring = Ring(config, folder, config.student.model, ())
         try:
             ring.start()
+            if student:
+                ring.start_student()
             ring.begin_training()
             deadline = time.monotonic() + DEADLINE_S
             while not ring.training_over():

@@ -153,10 +153,10 @@ def test_a_whole_ring_listens_on_loopback_only(tmp_path: Path) -> None:
     found: list[tuple[str, bool]] = []
 
     def look(status: Mapping[str, Any]) -> None:
-        if not found and status["step"] >= 20:
+        if not found and status["step"] >= 150:
             found.extend(listening())
 
-    drive(small(tmp_path, steps=60), look)
+    drive(small(tmp_path, steps=200), look, student=True)
     assert len(found) > 10
     beyond = [title for title, ours in found if not ours]
     assert len(beyond) == 1, beyond
@@ -180,7 +180,14 @@ def listening() -> list[tuple[str, bool]]:
 @pytest.mark.ring
 @pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
-def test_a_key_of_the_environment_is_in_nothing_that_a_run_leaves(tmp_path: Path, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [("generate", ("journal",)), ("run", ("config.json", "report.html", "summary.json"))],
+    ids=["generate", "run"],
+)
+def test_a_key_of_the_environment_is_in_nothing_that_a_run_leaves(
+    tmp_path: Path, command: str, files: tuple[str, ...], refused: bool
+) -> None:
     with (
         serve(lambda number, body: _telling(number, body, refused)) as server,
         tempfile.TemporaryDirectory() as scratch,
@@ -188,8 +195,8 @@ def test_a_key_of_the_environment_is_in_nothing_that_a_run_leaves(tmp_path: Path
         config = tmp_path / "config.yaml"
         config.write_text(yaml.safe_dump(_of_endpoint(tmp_path, server.url)))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "DSA_TEST_KEY": KEY, "RAY_TMPDIR": scratch}
-        command = [sys.executable, "-m", "dsa_ray.cli", "generate", str(config)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        call = [sys.executable, "-m", "dsa_ray.cli", command, str(config)]
+        done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         logs = [path for path in Path(scratch).rglob("*") if path.is_file()]
         left = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
         assert (done.returncode == Exit.OK) is not refused, done.stdout + done.stderr
@@ -197,6 +204,8 @@ def test_a_key_of_the_environment_is_in_nothing_that_a_run_leaves(tmp_path: Path
         assert KEY not in done.stdout + done.stderr
         assert len(logs) > 10
         assert len(left) > 3
+        told = {path.relative_to(tmp_path / "runs" / "run").parts[0] for path in left}
+        assert told >= {*files, *(("failure.json",) if refused and command == "run" else ())}
         assert [str(path) for path in (*left, *logs) if KEY.encode() in path.read_bytes()] == []
 
 
@@ -223,7 +232,15 @@ def _of_endpoint(folder: Path, url: str) -> dict[str, Any]:
         "teacher": {"kind": "openai", "model": "served", "base_url": url, "api_key_env": "DSA_TEST_KEY"},
         "student": {"model": tiny_llama(folder / "student")},
         "generate": {"exercises_per_skill": 8, "replay": 0.0, "in_flight": 4, "slots": 16, "attempts": 2},
+        "train": {"ranks": 1, "rows_per_step": 1, "slots": 4, "steps": 5, "precision": "fp32"},
+        "evaluate": {"exam": _exam(folder)},
     }
+
+
+def _exam(folder: Path) -> str:
+    file = folder / "exam.jsonl"
+    file.write_text(json.dumps({"skill": "sums", "question": "What is 900 + 1?", "answer": "901"}) + "\n")
+    return str(file)
 
 
 @pytest.mark.ring

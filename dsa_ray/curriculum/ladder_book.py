@@ -5,6 +5,7 @@ Like orders they are never undone: a ladder is wanted once for an exercise, what
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -35,6 +36,7 @@ class LadderBook:
     ) -> None:
         self._yoda, self._take_ids, self._emit, self._spend = yoda, take_ids, emit, spend
         self._first: dict[int, int] = {}
+        self._blocks: list[int] = []
         self._skills: dict[int, tuple[str, ...]] = {}
         self._over: set[int] = set()
         self._of: Counter[tuple[str, ...]] = Counter()
@@ -42,10 +44,17 @@ class LadderBook:
         """Over all ladders that are over: see `Ladder.counts`, and `samples`."""
 
     def wants(self, exercise: int, skills: tuple[str, ...], in_a_row: int) -> bool:
-        """Whether a ladder is to be climbed from an exercise that is hard to learn, the last of so many in a row."""
+        """Whether a ladder is to be climbed from an exercise that is hard to learn, the last of so many in a row.
+
+        None starts from what a ladder taught: its questions have been answered, or shown, already.
+        """
         yoda = self._yoda
         enough = in_a_row >= yoda.hard_verdicts and self._of[skills] < yoda.per_skill
-        return yoda.live and enough and exercise not in self._first
+        return yoda.live and enough and exercise not in self._first and not self._taught(exercise)
+
+    def _taught(self, exercise: int) -> bool:
+        place = bisect.bisect_right(self._blocks, exercise)
+        return place > 0 and exercise < self._blocks[place - 1] + LADDER_IDS
 
     def order(self, exercise: int, skills: tuple[str, ...]) -> None:
         """Want a ladder from an exercise. Idempotent."""
@@ -81,6 +90,7 @@ class LadderBook:
         exercise = event["exercise"]
         if event["event"] == LADDER:
             self._first[exercise] = event["first"]
+            bisect.insort(self._blocks, event["first"])
             self._skills[exercise] = tuple(event["skills"])
             self._of[self._skills[exercise]] += 1
         else:

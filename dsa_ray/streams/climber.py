@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 MOST_DIFFICULT = 5
 _KINDS = {Stage.GENERALIZED: Kind.GENERALIZED, Stage.HARDER: Kind.HARDER}
+MIXED_TRIES = 4
+"""An answer that was under way while weights were swapped is asked for again, so often in all."""
 _MIXED = ">"
 """In the version of a text that two versions of the weights wrote."""
 
@@ -182,15 +184,18 @@ class Climber:
         answers, hints = [attempt.text for attempt in rung.attempts], [hint.text for hint in rung.feedback]
         chat = dialogue_messages(rung.posed.exercise.question, answers, hints, how.prompts)
         temperature = how.retry_temperature if ask.turn or ask.attempt else how.temperature
-        try:
-            answer, version = await self._student.converse(
-                chat, how.max_tokens, temperature, _seed(how.seed, way.basic.id, ask)
-            )
-        except EngineError:
-            self.counts["student_failed"] += 1
-            return None
-        if _MIXED in version:
+        for _ in range(MIXED_TRIES):
+            try:
+                answer, version = await self._student.converse(
+                    chat, how.max_tokens, temperature, _seed(how.seed, way.basic.id, ask)
+                )
+            except EngineError:
+                self.counts["student_failed"] += 1
+                return None
+            if _MIXED not in version:
+                break
             self.counts["mixed"] += 1
+        else:
             return None
         exercise = rung.posed.exercise
         return await self._judge(judging.attempt, exercise, answer.text, answer.finish_reason, version, self._checker)

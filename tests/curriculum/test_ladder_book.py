@@ -42,6 +42,14 @@ def test_a_ladder_is_wanted_after_enough_hard_verdicts_and_so_many_of_a_skill() 
     assert book.wants(3, ("a", "b"), 3)
 
 
+def test_no_ladder_starts_from_what_one_taught() -> None:
+    book = Book()
+    assert book.wants(1000, ("a",), 3)
+    book.order(1, ("a",))
+    assert not any(book.wants(number, ("b",), 3) for number in (1000, 1000 + LADDER_IDS - 1))
+    assert all(book.wants(number, ("b",), 3) for number in (999, 1000 + LADDER_IDS))
+
+
 def test_ladders_are_given_out_in_their_order_until_they_are_over_each_with_ids_of_its_own() -> None:
     book = Book()
     for exercise in (5, 6, 7, 5):

@@ -101,26 +101,27 @@ def test_no_answer_is_built_upon_a_prefix_that_older_weights_have_cached(
 ):
     first, other = tiny_llama(tmp_path / "first", 0), tiny_llama(tmp_path / "other", 1)
     question = ask("a question of several blocks of the cache, " * 8)
+    engine = VLLMEngine(TeacherConfig(model=first, max_model_len=512, kv_cache_gib=0.25), first, concurrency=4)
 
-    async def answer(path: str, then: str | None = None) -> str:
-        engine = VLLMEngine(TeacherConfig(model=path, max_model_len=512, kv_cache_gib=0.25), path, concurrency=4)
-        await engine.start()
-        given = await engine.generate(question)
-        if then is not None:
-            await engine.load_weights(then, "1")
+    async def answer_after(*weights: str) -> str:
+        """The answer on the last of these weights, the question having been asked on each of them."""
+        for path in weights:
+            await engine.load_weights(path, path)
             given = await engine.generate(question)
-        await engine.stop()
         return given.text
 
-    def asked(path: str, then: str | None = None) -> str:
-        return asyncio.run(asyncio.wait_for(answer(path, then), 120.0))
+    async def scenario() -> None:
+        from vllm.v1.engine.llm_engine import LLMEngine
 
-    fresh = asked(other)
-    assert asked(first, then=other) == fresh
-    from vllm.v1.engine.llm_engine import LLMEngine
+        await engine.start()
+        own = await answer_after(other)
+        assert await answer_after(first, other) == own
+        await answer_after(first)
+        monkeypatch.setattr(LLMEngine, "reset_prefix_cache", lambda *_, **__: True)
+        assert await answer_after(other) != own  # so there is a cache, and it would be used
+        await engine.stop()
 
-    monkeypatch.setattr(LLMEngine, "reset_prefix_cache", lambda *_, **__: True)
-    assert asked(first, then=other) != fresh  # so there is a cache, and it would be used
+    asyncio.run(asyncio.wait_for(scenario(), 240.0))
 
 
 def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path):

@@ -6,7 +6,7 @@ from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.ladders.ladder import Attempt, End, Ladder, Posed, Shape
 from dsa_ray.records import Kind
-from dsa_ray.streams.climber import Answering, Basic, Climber
+from dsa_ray.streams.climber import MIXED_TRIES, Answering, Basic, Climber
 from tests.engines.scripted import ScriptedEngine, config
 from tests.streams.scripted_ladders import SHAPE, basic, examine, knows, teacher_script
 
@@ -94,6 +94,20 @@ def test_an_answer_under_way_while_weights_were_swapped_is_asked_for_again() -> 
     (ladder,) = pool.run(basic(3))
     assert pool.climber.counts["mixed"] == 1
     assert {attempt.version for rung in ladder.rungs for attempt in rung.attempts} == {"step-1"}
+
+
+def test_weights_that_are_swapped_all_the_time_cost_answers_and_no_rung() -> None:
+    pool = Pool(shape=Shape(generalized=0, harder=0))
+
+    def swapping(call: EngineCall) -> EngineAnswer:
+        if (version := int(pool.student_engine.version)) < MIXED_TRIES - 1:
+            pool.student_engine.version = str(version + 1)
+        return knows(call)
+
+    pool.student_engine._script = swapping
+    (ladder,) = pool.run(basic(3))
+    assert pool.climber.counts["mixed"] == MIXED_TRIES - 1
+    assert [rung.end for rung in ladder.rungs] == [End.ACCEPTED]
 
 
 def test_a_teacher_whose_texts_are_refused_and_a_student_that_fails_lose_rungs_not_the_ladder() -> None:
