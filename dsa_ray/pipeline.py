@@ -33,6 +33,7 @@ from dsa_ray.embedded.exam import exam_of
 from dsa_ray.evaluation.exam import Question
 from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
+from dsa_ray.generation.fingerprint import check_fingerprint
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
 from dsa_ray.report.loggers import Loggers
@@ -103,6 +104,11 @@ def run(config: Config, resume: bool = False, live: bool | None = None, allow_ch
         quiet(folder.driver_log) as terminal,
         LiveView(plain=True if live is False else None, console=Console(file=terminal, highlight=False)) as view,
     ):
+        try:
+            check_fingerprint(config, folder, allow=allow_changes)
+        except ConfigError:
+            folder.discard()
+            raise
         return _Run(config, folder, view).carry_out()
 
 

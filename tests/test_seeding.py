@@ -129,6 +129,60 @@ def test_a_changed_file_or_prompt_is_noticed_when_a_run_is_gone_on_with(tmp_path
         (tmp_path / "exercise.j2").write_text("{% block system %}s{% endblock %}{% block user %}u{% endblock %}")
         with pytest.raises(ConfigError, match=r"generate\.prompts exercise\.j2"):
             check_fingerprint(config(tmp_path, {"path": path, "skill": "S"}, prompts=str(tmp_path)), run)
+        (tmp_path / "own").mkdir()
+        (tmp_path / "exercise.j2").rename(tmp_path / "own" / "class_exercise.j2")
+        with pytest.raises(ConfigError, match=r"generate\.prompts class_exercise\.j2"):
+            check_fingerprint(config(tmp_path, {"path": path, "skill": "S"}, prompts=str(tmp_path / "own")), run)
         lines(tmp_path / "a.jsonl", GSM, GSM)
         with pytest.raises(ConfigError, match=r"generate\.seeds .*a\.jsonl"):
             check_fingerprint(own, run)
+        check_fingerprint(own, run, allow=True)
+        check_fingerprint(own, run)
+
+
+def test_what_a_template_includes_and_checks_of_ones_own_are_part_of_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = {
+        "exercise.j2": "{% block system %}{% include 'tone.j2' %}{% endblock %}{% block user %}u{% endblock %}",
+        "tone.j2": "{% import 'words.j2' as words %}Be brief.",
+        "words.j2": "",
+    }
+
+    def prompts(**changes: str) -> Config:
+        folder = tmp_path / f"prompts-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for name, text in {**texts, **{f"{name}.j2": text for name, text in changes.items()}}.items():
+            (folder / name).write_text(text)
+        return config(tmp_path, prompts=str(folder), checks={"user": ["own_check_of_seeding:short"]})
+
+    module = tmp_path / "own_check_of_seeding.py"
+    module.write_text("def short(item): return None\n")
+    own = prompts()
+    with RunFolder.create(own.run.storage, own) as run:
+        check_fingerprint(own, run)
+        check_fingerprint(prompts(), run)
+        with pytest.raises(ConfigError, match=r"generate\.prompts tone\.j2"):
+            check_fingerprint(prompts(tone="Be long."), run)
+        with pytest.raises(ConfigError, match=r"generate\.prompts words\.j2"):
+            check_fingerprint(prompts(words="a"), run)
+        module.write_text("def short(item): return 'long'\n")
+        with pytest.raises(ConfigError, match=r"generate\.checks\.user own_check_of_seeding:short"):
+            check_fingerprint(own, run)
+
+
+def test_a_run_whose_fingerprint_has_less_is_gone_on_with_and_has_it_from_then_on(tmp_path: Path) -> None:
+    own = config(tmp_path)
+    with RunFolder.create(own.run.storage, own) as run:
+        check_fingerprint(own, run)
+        whole = json.loads(run.read_text("fingerprint.json"))
+        run.write_text("fingerprint.json", json.dumps({"generate.prompts hint.j2": whole["generate.prompts hint.j2"]}))
+        check_fingerprint(own, run)
+        assert json.loads(run.read_text("fingerprint.json")) == whole
+
+
+def test_a_check_of_ones_own_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    own = config(tmp_path, checks={"user": ["no_such_module_at_all:short"]})
+    with RunFolder.create(own.run.storage, own) as run, pytest.raises(ConfigError, match="there is no module"):
+        check_fingerprint(own, run)

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2.meta import find_referenced_templates
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -143,8 +145,29 @@ def student_answer(solution: str | None, answer: str | None) -> str:
 
 
 def version(name: str, templates: str | None = None) -> str:
-    """Template name (a kind, or `student`) and content hash, as stored with every written item."""
-    return _template(f"{name}.j2", templates)[1]
+    """Template name (a kind, `student` or a file's name) and content hash, as stored with every written item."""
+    return _template(f"{name.removesuffix('.j2')}.j2", templates)[1]
+
+
+def referenced(name: str, templates: str | None = None) -> list[str]:
+    """File names of the templates that a template includes, imports or extends, and those below them, in order.
+
+    A name that is worked out while rendering is not among them.
+
+    Args:
+        name: of the template, with `.j2`.
+
+    Raises:
+        PromptError: one of them is missing or broken.
+    """
+    found: dict[str, None] = {}
+    pending = [name]
+    while pending:
+        source, where = _source(pending.pop(), templates)
+        names = [str(other) for other in find_referenced_templates(_tree(source, where, templates)) if other]
+        pending += [other for other in names if other not in found and other != name]
+        found |= dict.fromkeys(names)
+    return sorted(found)
 
 
 def difficulty_words(difficulty: int) -> str:
@@ -214,14 +237,43 @@ def _environment(templates: str | None) -> Environment:
 def _template(name: str, templates: str | None) -> tuple[Template, str]:
     if templates is not None and not Path(templates).is_dir():
         raise PromptError(f"{templates}: not a folder; give the folder that holds your templates")
-    environment = _environment(templates)
+    source, _ = _source(name, templates)
     try:
-        source = environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
-        template = environment.get_template(name)
+        template = _environment(templates).get_template(name)
     except TemplateError as error:
-        raise PromptError(f"template {name}: {type(error).__name__}: {error}") from None
+        raise PromptError(_told(name, error)) from None
     digest = hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
     return template, f"{name.removesuffix('.j2')}@{digest}"
+
+
+def _source(name: str, templates: str | None) -> tuple[str, str]:
+    """The text of a template, and its file."""
+    environment = _environment(templates)
+    try:
+        source, where, _ = environment.loader.get_source(environment, name)  # type: ignore[union-attr]
+    except (TemplateError, UnicodeDecodeError) as error:
+        raise PromptError(_told(name, error)) from None
+    return source, where or name
+
+
+def _tree(source: str, where: str, templates: str | None) -> nodes.Template:
+    try:
+        return _environment(templates).parse(source, filename=where)
+    except TemplateError as error:
+        raise PromptError(_told(where, error)) from None
+
+
+def _told(where: str, error: Exception) -> str:
+    """What is wrong with a template, in one line: the file, the line where it is known, and the error."""
+    line = error.lineno if isinstance(error, TemplateSyntaxError) else None
+    if isinstance(error, TemplateSyntaxError) and (error.filename or error.name):
+        where = error.filename or str(error.name)
+    for frame, number in walk_tb(error.__traceback__):
+        template = frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            where, line = template.filename, template.get_corresponding_lineno(number)
+    place = f"{where} line {line}" if line else where
+    return f"template {place}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _block(template: Template, role: str, values: Mapping[str, Any]) -> str:
@@ -230,7 +282,7 @@ def _block(template: Template, role: str, values: Mapping[str, Any]) -> str:
     try:
         text = "".join(template.blocks[role](_context(template, values)))
     except TemplateError as error:
-        raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None
+        raise PromptError(_told(str(template.name), error)) from None
     return text.strip()
 
 
@@ -243,4 +295,4 @@ def _rendered(template: Template, values: Mapping[str, Any]) -> str:
     try:
         return "".join(template.root_render_func(_context(template, values))).strip()
     except TemplateError as error:
-        raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None
+        raise PromptError(_told(str(template.name), error)) from None
