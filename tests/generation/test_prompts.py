@@ -142,7 +142,7 @@ def test_a_template_of_somebody_else_reaches_neither_python_nor_other_files(tmp_
     own = tmp_path / "own"
     own.mkdir()
     (own / "exercise.j2").write_text("{% block system %}{% endblock %}{% block user %}[" + source + "]{% endblock %}")
-    with pytest.raises(PromptError, match=r"exercise\.j2: (SecurityError|TemplateNotFound)"):
+    with pytest.raises(PromptError, match=r"exercise\.j2 line 1: (SecurityError|TemplateNotFound)"):
         render(make_assignment(Kind.EXERCISE), [], templates=str(own))
 
 
