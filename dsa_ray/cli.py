@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.generation.own_templates import check_prompts
     from dsa_ray.machine import this_machine
     from dsa_ray.placement import plan
     from dsa_ray.preflight import check, joins_cluster
@@ -148,6 +149,7 @@ def run_command(parsed: argparse.Namespace) -> int:
     if parsed.on:
         raise ConfigError("--on: plans for a cluster that is not at hand; give --dry-run too")
     check(config)
+    check_prompts(config)
     check_loggers(config)
     if not joins_cluster(config):
         plan(config, this_machine())
@@ -165,11 +167,13 @@ def run_command(parsed: argparse.Namespace) -> int:
 
 
 def generate_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.generation.own_templates import check_prompts
     from dsa_ray.preflight import check_models, check_storage
 
     config = load(parsed.config, parsed.overrides)
     check_storage(config)
     check_models(config)
+    check_prompts(config)
     if not _is_there(config):
         graph_commands.check_start(config)
 
@@ -188,6 +192,7 @@ def dry_run(config: Config, on: str | None = None) -> str:
         ConfigError: what `dsa run` would refuse on this machine, or on the cluster given; on one that is joined, only
             what is wrong whatever the cluster.
     """
+    from dsa_ray.generation.own_templates import check_prompts
     from dsa_ray.machine import shape_of, this_machine
     from dsa_ray.memory import estimate
     from dsa_ray.placement import demand, plan, render
@@ -198,6 +203,7 @@ def dry_run(config: Config, on: str | None = None) -> str:
     if on is None:
         check_groups(config)
     check_models(config)
+    check_prompts(config)
     check_loggers(config)
     joined = joins_cluster(config) and on is None
     try:

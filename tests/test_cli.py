@@ -344,3 +344,19 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_a_failed_command(
         assert told.count("\n") == 1
         assert f"--push me/data: {type(error).__name__}: {' '.join(str(error).split())}; the files are in {out}" in told
         shutil.rmtree(tmp_path / "a")
+
+
+@pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["generate"], ["graph", "build"]])
+def test_a_template_of_ones_own_that_nothing_asks_for_stops_before_anything_starts(
+    command: list[str], pipeline: SimpleNamespace, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "exercse.j2").write_text("{% block system %}{% endblock %}{% block user %}{% endblock %}")
+    words = [*command[:2], QUICKSTART] if command[0] == "graph" else [command[0], QUICKSTART, *command[1:]]
+    assert cli.main([*words, storage, f"generate.prompts={own}"]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert f"generate.prompts: template {own}/exercse.j2: nothing asks for" in told
+    assert told.count("\n") == 1
+    assert pipeline.calls == []
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]

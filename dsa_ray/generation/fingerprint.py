@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dsa_ray.config import Config, ConfigError
-from dsa_ray.generation.prompts import PromptError, referenced, version
+from dsa_ray.generation.own_templates import referenced
+from dsa_ray.generation.prompts import PromptError, version
 from dsa_ray.records import Kind
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.run_folder import RunFolder
