@@ -168,11 +168,12 @@ def run_command(parsed: argparse.Namespace) -> int:
 
 def generate_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.generation.own_templates import check_prompts
-    from dsa_ray.preflight import check_models, check_storage
+    from dsa_ray.preflight import check_factories, check_models, check_storage
 
     config = load(parsed.config, parsed.overrides)
     check_storage(config)
     check_models(config)
+    check_factories(config)
     check_prompts(config)
     if not _is_there(config):
         graph_commands.check_start(config)

@@ -360,3 +360,15 @@ def test_a_template_of_ones_own_that_nothing_asks_for_stops_before_anything_star
     assert told.count("\n") == 1
     assert pipeline.calls == []
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize("command", ["run", "generate"])
+def test_one_of_several_teachers_whose_factory_is_not_there_stops_before_anything_starts(
+    command: str, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = "teachers=[{kind: python, factory: 'dsa_ray.embedded.engine:exact_writer'}, "
+    teachers += "{kind: python, factory: 'no_such_module_here:build'}]"
+    assert cli.main([command, QUICKSTART, storage, "generate.min_replicas=null", teachers]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert told == "dsa: teachers.1.factory: there is no module no_such_module_here; is it on PYTHONPATH?\n"
+    assert not list(tmp_path.iterdir())
