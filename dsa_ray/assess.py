@@ -29,7 +29,7 @@ from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.machine import this_machine
 from dsa_ray.preflight import looks_like_path
 from dsa_ray.report import summary
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.run_folder import CONFIG, RunFolder
 from dsa_ray.training.answer_loss import answer_losses
@@ -113,7 +113,7 @@ def _ask(
     new = operations.operations()[: request.limit] if operations.NAME in request.tasks else []
     if not questions and not new:
         return
-    elementary = {normalise(name) for name in config.graph.elementary}
+    elementary = elementary_in(config.graph, graph_of(run) if run else None)
     asked = [*questions, *new]
     for when, answers in asyncio.run(_answers(config, models, asked)).items():
         right = grade(asked, answers, checker)

@@ -144,6 +144,8 @@ def run_command(parsed: argparse.Namespace) -> int:
     if parsed.allow_changes and not (parsed.resume or parsed.auto_resume):
         raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
+        if not (parsed.resume or parsed.auto_resume):
+            graph_commands.check_start(config)
         print(dry_run(config, parsed.on))
         return 0
     if parsed.on:

@@ -62,7 +62,7 @@ class GraphConfig(Section):
     min_skills: Positive = 2
     """A graph with fewer skills stops the run: the teacher could not decompose the target."""
     elementary: tuple[str, ...] = ()
-    """Names of skills that are taken as known: never decomposed further, never taught, only examined."""
+    """Names, in any spelling, of skills that are taken as known: never decomposed, never taught, only examined."""
     kind: Literal["skill", "taxonomy"] = "skill"
     """`skill`: what the target needs, recursively (DSA); `taxonomy`: its fields, disciplines and subjects (GLAN)."""
     file: str | None = None

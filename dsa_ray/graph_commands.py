@@ -162,15 +162,16 @@ def learn_command(parsed: argparse.Namespace) -> int:
 
 
 def check_start(config: Config) -> None:
-    """Read the files of the graph section, so that a fault in them is told before anything starts.
+    """Read the files of the graph section, so that a fault in them is told before anything starts, and look whether
+    the skills that the configuration names are in a graph that is there.
 
     Raises:
         ConfigError: one line that names the key.
     """
-    from dsa_ray.skills.start import read_start
+    from dsa_ray.skills.start import check_names, read_start
 
     try:
-        read_start(config.graph)
+        check_names(config, read_start(config.graph))
     except GraphError as error:
         raise ConfigError(str(error)) from None
 

@@ -18,7 +18,8 @@ from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.seeds import BadSeed, Seed, read_seeds
 from dsa_ray.records import Completion, ExerciseRequest, Kind, Rejection
 from dsa_ray.sections import SeedConfig
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.names import Names, normalise
+from dsa_ray.skills.start import kept_start, names_before
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, written_row
@@ -40,11 +41,14 @@ def take_seeds(config: Config, run: RunFolder, examiner: Callable[[], Examiner])
     there = {row["id"] for _, rows in iter_segments(run.journal, STREAM) for row in rows}
     judge = examiner()
     writer, group, events, number = SegmentWriter(run.journal, STREAM), [], [], 0
+    names = names_before(config.graph, kept_start(config.graph, run))
     for number, (source, seed) in enumerate(_all(config), start=1):
+        skills = _skills(seed, names)
         if number in there:
             outcomes["accepted"] += 1
             continue
-        result = _examined(judge, number, source, seed)
+        request = ExerciseRequest(id=number, kind=Kind.GIVEN, skills=skills, difficulty=source.difficulty)
+        result = _examined(judge, request, source, seed)
         if isinstance(result, Rejection):
             outcomes[result.reason] += 1
             told = {"final": True, "reason": result.reason, "detail": f"{source.path}:{seed.row} {result.detail}"}
@@ -73,11 +77,21 @@ def _done(run: RunFolder) -> bool:
     return any(row["event"] == "seeds" for _, rows in iter_segments(run.journal, EVENTS) for row in rows)
 
 
-def _examined(judge: Examiner, number: int, source: SeedConfig, seed: Seed | BadSeed) -> Any:
-    good = isinstance(seed, Seed)
-    skills = tuple(normalise(name) for name in seed.skills) if isinstance(seed, Seed) else ("none",)
-    request = ExerciseRequest(id=number, kind=Kind.GIVEN, skills=skills, difficulty=source.difficulty)
-    if not good:
+def _skills(seed: Seed | BadSeed, names: Names) -> tuple[str, ...]:
+    """Ids of a row's skills; one that is not known is from then on, in whatever spelling comes later."""
+    if isinstance(seed, BadSeed):
+        return ("none",)
+    found = []
+    for word in seed.skills:
+        id = names.find(word)
+        if id is None:
+            names.add(id := normalise(word), word)
+        found.append(id)
+    return tuple(dict.fromkeys(found))
+
+
+def _examined(judge: Examiner, request: ExerciseRequest, source: SeedConfig, seed: Seed | BadSeed) -> Any:
+    if isinstance(seed, BadSeed):
         return Rejection(request=request, reason="schema", detail=seed.detail)
     completion = Completion(
         request=request,

@@ -314,6 +314,20 @@ def test_a_wrong_file_of_seeds_leaves_nothing_that_refuses_the_right_one(
     assert "graph.file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["generate"]])
+def test_a_name_that_the_graphs_file_has_not_stops_before_anything_starts(
+    command: list[str], pipeline: SimpleNamespace, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "g.yaml"
+    file.write_text("target: Calculus\nskills:\n- Limits\n- name: Calculus\n  needs: [Limits]\n")
+    graph = [f"graph.file={file}", "graph.target=Calculus", "graph.elementary=[Limmits]"]
+    assert cli.main([*command[:1], QUICKSTART, *command[1:], storage, *graph]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert told.startswith("dsa: graph.elementary: 'Limmits' (did you mean 'Limits'?) names no skill of")
+    assert told.count("\n") == 1
+    assert pipeline.calls == []
+
+
 def test_an_unknown_format_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", "nowhere", "--format", "word", "--out", str(tmp_path)]) == 2
     assert "known are parquet, jsonl, trl, alpaca, sharegpt" in capsys.readouterr().err

@@ -17,14 +17,16 @@ from dsa_ray.embedded import shipped
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.fingerprint import check_fingerprint
 from dsa_ray.generation.seeds import BadSeed, Seed, _seed, read_seeds
-from dsa_ray.records import Exercise, Kind
+from dsa_ray.records import Edge, Exercise, ExerciseRequest, Kind, Skill, SkillGraph
 from dsa_ray.sections import SeedConfig
 from dsa_ray.seeding import take_seeds
+from dsa_ray.skills.files.formats import graph_text
 from dsa_ray.storage.journal import SegmentWriter
 from dsa_ray.storage.reviews import items
 from dsa_ray.storage.run_folder import RunFolder
 
 GSM = {"question": "A hen lays 3 eggs a day. How many in a week?", "answer": "3 * 7 = <<3*7=21>>21 eggs.\n#### 21"}
+ROW = {"answer": "11"}
 CHAT = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What is 6 * 7?"}]}
 CHAT["messages"].append({"role": "assistant", "content": "Six sevens.\nAnswer: 42"})
 
@@ -114,10 +116,43 @@ def test_what_was_taken_before_a_crash_is_not_taken_twice(tmp_path: Path) -> Non
         from dsa_ray.storage.texts import STREAM, written_row
 
         source, seed = next(_all(own))
-        first = _examined(make_examiner(own, student, []), 1, source, seed)
+        request = ExerciseRequest(id=1, kind=Kind.GIVEN, skills=("s",))
+        first = _examined(make_examiner(own, student, []), request, source, seed)
         SegmentWriter(run.journal, STREAM).write([written_row(first)])
         assert take_seeds(own, run, lambda: make_examiner(own, student, []))["accepted"] == 4
         assert [item.request.id for item in items(run.journal)] == [1, 2, 3, 4]
+
+
+def test_a_seeds_skill_is_that_of_the_graph_the_target_or_an_earlier_row_in_whatever_spelling(tmp_path: Path) -> None:
+    names = ["adding-fractions", "The Limit", "The calculus", "Own skills", "own skill", ["Own skill", "own-skills"]]
+    rows = [{**ROW, "question": f"What is {number} + 6?", "topic": name} for number, name in enumerate(names)]
+    graph = SkillGraph(
+        target="calculus",
+        skills=(
+            Skill(id="s1", name="Adding fractions"),
+            Skill(id="limits", name="Limits"),
+            Skill(id="calculus", name="C"),
+        ),
+        edges=tuple(Edge(prerequisite=id, skill="calculus") for id in ("s1", "limits")),
+    )
+    file = tmp_path / "graph.json"
+    file.write_text(graph_text(graph, "nodelink"))
+    seed = {"path": lines(tmp_path / "a.jsonl", *rows), "skill_field": "topic"}
+    for key, value, found in (
+        ("file", str(file), ["s1", "limits", "calculus", "own-skills", "own-skills", "own-skills"]),
+        (
+            "elementary",
+            ["Limits"],
+            ["adding-fractions", "limits", "calculus", "own-skills", "own-skills", "own-skills"],
+        ),
+    ):
+        data = config(tmp_path, seed).model_dump()
+        target = {"file": "C", "elementary": "Calculus"}[key]
+        own = parse({**data, "run": {**data["run"], "name": key}, "graph": {"target": target, key: value}})
+        with RunFolder.create(own.run.storage, own) as run:
+            examiner = make_examiner(own, shipped.resolve("embedded:student"), [])
+            assert take_seeds(own, run, lambda examiner=examiner: examiner) == {"accepted": 6}
+            assert [item.request.skills for item in items(run.journal)] == [(skill,) for skill in found]
 
 
 def test_a_changed_file_or_prompt_is_noticed_when_a_run_is_gone_on_with(tmp_path: Path) -> None:

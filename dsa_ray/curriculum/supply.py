@@ -35,9 +35,8 @@ from dsa_ray.records import (
 )
 from dsa_ray.skills.coverage import Coverage
 from dsa_ray.skills.edits import Edit, with_edit
-from dsa_ray.skills.graph import GraphError, briefs
-from dsa_ray.skills.names import normalise
-from dsa_ray.skills.start import Start, construction
+from dsa_ray.skills.graph import GraphError, briefs, names_of
+from dsa_ray.skills.start import Start, construction, elementary_in
 from dsa_ray.storage.quarantine import RESTORE
 from dsa_ray.storage.texts import request_from_row
 
@@ -46,6 +45,8 @@ Row = Mapping[str, Any]
 Emit = Callable[[dict[str, Any]], None]
 
 
+_NAMED = 8
+"""So many names stand in a warning."""
 _EXTRA = 1_000
 """Number of an exercise within its round that no round reaches: practice beside the rounds is drawn otherwise."""
 
@@ -83,8 +84,10 @@ class Supply:
         self.spent = False
         self._given: list[ExerciseRequest] = []
         self._construction = construction(graph, start)
-        self.elementary = frozenset(map(normalise, graph.elementary))
+        self.elementary = elementary_in(graph, None)
         """Ids of skills that are practised and examined, not taught."""
+        self.warnings: list[str] = []
+        """What the configuration names and the graph has not, a line each."""
         self._asked: Counter[tuple[Kind, str]] = Counter()
         self._edits: dict[str, Any] = {}
         self._edits_taken: set[str] = set()
@@ -295,6 +298,8 @@ class Supply:
                 self._asked[request.kind, request.skills[0]] += 1
                 if request.id in given_up:
                     self._construction.fail(request.kind, request.skills[0])
+        if self._construction.done and self._config.graph.elementary:
+            self.elementary = elementary_in(self._config.graph, self._construction.graph())
         ordered = [request.kind for request in minted.values() if request.kind is not Kind.GIVEN]
         self._exercises_ordered = sum(map(trainable, ordered))
         practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
@@ -355,6 +360,8 @@ class Supply:
         else:
             if request.kind is Kind.GIVEN:
                 self._given.append(request)
+                if self.graph is None:
+                    self._construction.expect(request.skills)
             accepted = Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])
             return self._held.take(accepted, order=self._opened)
         return []
@@ -432,8 +439,21 @@ class Supply:
     def _set_graph(self, graph: SkillGraph) -> None:
         self.graph = graph
         self._briefs = briefs(graph)
-        elementary = self.elementary
-        self._lessons = Lessons(graph, self._briefs, self._config.generate, elementary, self._config.run.seed)
+        self.elementary = elementary_in(self._config.graph, graph)
+        self.warnings = self._strange_names(graph)
+        self._lessons = Lessons(graph, self._briefs, self._config.generate, self.elementary, self._config.run.seed)
+
+    def _strange_names(self, graph: SkillGraph) -> list[str]:
+        lines, words = [], self._config.graph.elementary
+        if words and (strange := names_of(graph).strange(words)):
+            lines.append(f"graph.elementary: no skill of the graph is named {_listed(strange)}; see `dsa graph show`")
+        beside = Counter(skill for seed in self._given for skill in seed.skills if skill not in self._briefs)
+        if beside:
+            lines.append(
+                f"generate.seeds: {beside.total()} exercises are of skills that the graph has not, and are trained on "
+                f"beside it: {_listed(list(beside))}"
+            )
+        return lines
 
     def _carry_out(self, name: str) -> None:
         """Put a handed-in skill into the graph and order its textbook and its first exercises."""
@@ -476,6 +496,11 @@ class Supply:
             skills=tuple(self._briefs.get(skill) or _unknown(skill) for skill in request.skills),
             parents=tuple(self._refs[parent] for parent in request.parents),
         )
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return ", ".join(words[:_NAMED]) + more
 
 
 def _unknown(skill: str) -> SkillBrief:

@@ -60,6 +60,7 @@ class Decomposition:
         self._queries = queries
         self._similar = similar
         self._elementary = {match_key(name): name for name in elementary if match_key(name)}
+        self._expected: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._skills: dict[str, Skill] = {}
         self._depth: dict[str, int] = {}
@@ -147,6 +148,10 @@ class Decomposition:
     def give_up(self, skill: str) -> None:
         """The teacher failed at this skill: without other answers it becomes a leaf."""
         self._answer(skill, None)
+
+    def expect(self, skills: Sequence[str]) -> None:
+        """Ids that skills of other spellings are to have when they are named."""
+        self._expected |= {match_key(skill): skill for skill in skills if skill not in self._skills}
 
     def take(self, kind: Kind, answer: Prerequisites, request: int, generator: str) -> None:
         """`accept`, as any construction of a graph does it."""
@@ -249,7 +254,7 @@ class Decomposition:
             return None
         name = self._elementary.get(key, name)
         skill = Skill(
-            id=normalise(name),
+            id=self._expected.get(key, normalise(name)),
             name=tidy(name),
             description=" ".join(description.split())[:_MAX_DESCRIPTION],
             found_from=dropped.skill,

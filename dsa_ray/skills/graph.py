@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 
 from dsa_ray.records import Edge, Skill, SkillBrief, SkillGraph
-from dsa_ray.skills.names import match_key
+from dsa_ray.skills.names import Names, match_key
 from dsa_ray.skills.order import Network
 from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row, text
 
@@ -90,6 +90,11 @@ def descendants_of(graph: SkillGraph, skill: str) -> tuple[str, ...]:
     """All skills that build on this one, in learning order. Raises `GraphError` for an unknown id."""
     _known(graph, skill)
     return _in_order(graph, nx.descendants(to_networkx(graph), skill))
+
+
+def names_of(graph: SkillGraph, groups: bool = False) -> Names:
+    """Finds the skills of a graph by what people call them; its headings only with `groups`."""
+    return Names((skill.id, skill.name) for skill in graph.skills if groups or not skill.group)
 
 
 def briefs(graph: SkillGraph) -> dict[str, SkillBrief]:
