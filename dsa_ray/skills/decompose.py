@@ -96,7 +96,7 @@ class Decomposition:
             ask: the teacher is asked about all its skills; otherwise only about those without prerequisites.
         """
         dropped = Dropped(graph.target)
-        places = {graph.target: self.target}
+        places, taken = {graph.target: self.target}, {self.target}
         steps = _steps_to(graph)
         needing = {edge.skill for edge in graph.edges}
         if not ask and graph.target in needing:
@@ -105,17 +105,20 @@ class Decomposition:
             if skill.id == graph.target:
                 self._describe(skill)
                 continue
-            known = self._known(skill.name, match_key(skill.name), dropped)
+            key = match_key(skill.name)
+            # Of one name with another of this graph: they are apart there, and stay so.
+            known = None if self._ids.get(key) in taken else self._known(skill.name, key, dropped)
             if known is None:
                 if len(self._skills) >= self._max_skills:
                     dropped.add(f"beyond the limit of {self._max_skills} skills", skill.name)
                     continue
                 depth = steps.get(skill.id, self._max_depth)
                 wanted = ask or skill.id not in needing
-                self._add(skill, match_key(skill.name), depth if wanted else self._max_depth)
+                self._add(skill, key, depth if wanted else self._max_depth)
                 known = skill.id
                 self._depth[known] = depth
             places[skill.id] = known
+            taken.add(known)
         for edge in graph.edges:
             if edge.prerequisite in places and edge.skill in places:
                 before, after = places[edge.prerequisite], places[edge.skill]
@@ -281,7 +284,7 @@ class Decomposition:
         return None
 
     def _add(self, skill: Skill, key: str, depth: int) -> None:
-        self._ids[key] = skill.id
+        self._ids.setdefault(key, skill.id)
         self._skills[skill.id] = skill
         self._depth[skill.id] = depth
         if self._similar is not None:

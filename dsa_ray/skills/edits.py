@@ -80,10 +80,12 @@ def with_edit(graph: SkillGraph, edit: Edit) -> tuple[SkillGraph, str]:
 
 
 def _find(name: str, known: Names) -> str:
-    found = known.find(name)
-    if found is None:
+    found = known.all(name)
+    if not found:
         raise GraphError(f"{name!r:.80}: the graph has no such skill; see `dsa graph show`")
-    return found
+    if found[1:]:
+        raise GraphError(f"{name!r:.80}: is the name of {', '.join(found[:5])}; say which by its id")
+    return found[0]
 
 
 def _names(value: Any) -> tuple[str, ...]:

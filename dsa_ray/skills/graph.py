@@ -123,7 +123,8 @@ def check(graph: SkillGraph) -> list[str]:
     """Everything that is wrong with a graph, one line each; empty if it is sound.
 
     Broken references (duplicates, unknown ids), cycles, orphans (skills that the target does not need), skills
-    without a name, names that are one skill in two spellings, levels and order that do not follow from the edges.
+    without a name, names that are one skill in two spellings (unless they are `apart`), levels and order that do not
+    follow from the edges.
     """
     faults = _reference_faults(graph.target, graph.skills, graph.edges)
     if faults:
@@ -133,7 +134,7 @@ def check(graph: SkillGraph) -> list[str]:
     if len(found) < len(graph.skills):
         return _cycle_faults(to_networkx(graph))
     faults = [f"{skill.id}: has no name" for skill in graph.skills if not skill.name.strip()]
-    faults += _spelling_faults(graph.skills)
+    faults += _spelling_faults(graph)
     return faults + _orphan_faults(graph, arrays) + _order_faults(graph, found)
 
 
@@ -251,11 +252,37 @@ def _cycle_faults(network: nx.DiGraph) -> list[str]:
     return sorted(faults)
 
 
-def _spelling_faults(skills: Sequence[Skill]) -> list[str]:
-    spellings: defaultdict[str, list[str]] = defaultdict(list)
-    for skill in skills:
-        spellings[match_key(skill.name)].append(skill.id)
-    return [f"{', '.join(ids)}: one skill in {len(ids)} spellings" for key, ids in spellings.items() if key and ids[1:]]
+def _spelling_faults(graph: SkillGraph) -> list[str]:
+    spellings: defaultdict[str, list[Skill]] = defaultdict(list)
+    for skill in graph.skills:
+        spellings[match_key(skill.name)].append(skill)
+    several = {key: same for key, same in spellings.items() if key and same[1:]}
+    over = headings(graph) if several else {}
+    faults = []
+    for same in several.values():
+        ids = [each.id for each in same if any(not apart(each, other, over) for other in same if other is not each)]
+        if ids:
+            faults.append(f"{', '.join(ids)}: one skill in {len(ids)} spellings")
+    return faults
+
+
+def headings(graph: SkillGraph) -> dict[str, frozenset[str]]:
+    """The groups that each skill lies directly below; skills that lie below none are left out."""
+    groups = {skill.id for skill in graph.skills if skill.group}
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for edge in graph.edges:
+        if edge.skill in groups:
+            found[edge.prerequisite].add(edge.skill)
+    return {skill: frozenset(over) for skill, over in found.items()}
+
+
+def apart(one: Skill, other: Skill, over: Mapping[str, frozenset[str]]) -> bool:
+    """Whether two skills of one name are two all the same: a heading and a skill, or below different headings, as the
+    statistics of two disciplines. `over` is what `headings` gives."""
+    if one.group != other.group:
+        return True
+    above, beside = over.get(one.id, frozenset()), over.get(other.id, frozenset())
+    return above.isdisjoint(beside) and bool((above and beside) or (one.group and (above or beside)))
 
 
 def _order_faults(graph: SkillGraph, found: Mapping[str, int]) -> list[str]:

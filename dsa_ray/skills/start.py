@@ -94,14 +94,19 @@ def check_names(config: Config, start: Start) -> None:
     graph = _settled(config.graph, start)
     if graph is None:
         return
+    names = names_of(graph)
     seeds = [seed.skill for seed in config.generate.seeds if seed.skill is not None]
     for key, words in (
         ("graph.elementary", config.graph.elementary),
         ("curriculum.targets", config.curriculum.targets),
         ("generate.seeds", seeds),
     ):
-        for strange in names_of(graph).strange(words):
+        for strange in names.strange(words):
             raise GraphError(f"{key}: {strange} names no skill of {config.graph.file}; see `dsa graph show`")
+    for word in seeds:
+        if names.all(word)[1:]:
+            several = ", ".join(names.all(word)[:5])
+            raise GraphError(f"generate.seeds: {word!r:.80} is the name of {several}; say which by its id")
 
 
 def names_before(config: GraphConfig, start: Start) -> Names:

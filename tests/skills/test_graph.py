@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 
@@ -23,15 +24,7 @@ from dsa_ray.skills.graph import (
     to_networkx,
     to_node_link,
 )
-
-
-def a_graph(*links: str, target: str = "calculus", alone: tuple[str, ...] = ()) -> SkillGraph:
-    """Each link `a>b` says that a is needed for b."""
-    pairs = [tuple(link.split(">")) for link in links]
-    ids = sorted({target, *alone, *(end for pair in pairs for end in pair)})
-    skills = [Skill(id=skill, name=skill.title()) for skill in ids]
-    return build(target, skills, [Edge(prerequisite=before, skill=after) for before, after in pairs])
-
+from tests.skills.builders import a_graph
 
 CALCULUS = a_graph("limit>derivative", "derivative>calculus", "limit>calculus", "number>limit", "function>limit")
 
@@ -156,6 +149,24 @@ def test_check_finds_orphans_and_skills_in_two_spellings() -> None:
         "cooking: orphan, calculus does not need it",
         "analysis: orphan, calculus does not need it",
     ]
+
+
+def test_one_name_may_stand_below_different_headings_and_for_a_heading_and_a_skill() -> None:
+    names = {"sampling": "Sampling", "other": "sampling", "third": "Samplings", "heading": "Sampling"}
+
+    def faults(*links: str, groups: tuple[str, ...] = ("physics", "biology")) -> list[str]:
+        graph = a_graph(*links, target="science", groups=groups)
+        skills = [dataclasses.replace(skill, name=names.get(skill.id, skill.name)) for skill in graph.skills]
+        return check(build("science", skills, graph.edges))
+
+    below = ("physics>science", "biology>science")
+    assert faults("sampling>physics", "other>biology", *below) == []
+    assert faults("sampling>physics", "other>physics", *below) == ["sampling, other: one skill in 2 spellings"]
+    assert faults("sampling>physics", "other>biology", "third>physics", *below) == [
+        "sampling, third: one skill in 2 spellings"
+    ]
+    assert faults("sampling>physics", "other>science", *below) == ["sampling, other: one skill in 2 spellings"]
+    assert faults("sampling>heading", "heading>science", groups=("heading",)) == []
 
 
 def test_check_finds_wrong_levels_and_wrong_order() -> None:
