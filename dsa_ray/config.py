@@ -66,7 +66,8 @@ class GraphConfig(Section):
     kind: Literal["skill", "taxonomy"] = "skill"
     """`skill`: what the target needs, recursively (DSA); `taxonomy`: its fields, disciplines and subjects (GLAN)."""
     file: str | None = None
-    """A graph to start from (.yaml, .json, .graphml): nothing is decomposed, except with `grow`."""
+    """A graph to start from: nothing is decomposed, except with `grow`. A .yaml, .json or .graphml file, or the folder
+    of an InstructLab taxonomy, whose examples and passages are taken in too."""
     grow: bool = False
     """With `file`: the teacher decomposes further below its skills that need nothing yet."""
     syllabus: str | None = None

@@ -1,6 +1,7 @@
 """`dsa graph ...`, `dsa import` and `dsa export`: skill graphs from the command line.
 
-A SOURCE is a graph file, by its suffix, or a run: its folder, its URI, or its name in runs/.
+A SOURCE is a graph file, by its suffix, the folder of an InstructLab taxonomy, or a run: its folder, its URI, or its
+name in runs/.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.records import Exercise, SkillGraph
 from dsa_ray.skills.files.formats import READ_FORMATS, WRITE_FORMATS, format_of, graph_text, read_graph
+from dsa_ray.skills.files.instructlab import is_taxonomy, read_taxonomy
 from dsa_ray.skills.graph import GraphError, Make, build, extra_fields, faults_of, from_node_link, unchecked
 
 FAULTY = 1
@@ -102,8 +104,6 @@ def add_command(parsed: argparse.Namespace) -> int:
 def import_command(parsed: argparse.Namespace) -> int:
     if parsed.format != "instructlab":
         return _save(read_graph(parsed.source, parsed.format), parsed.out)
-    from dsa_ray.skills.files.instructlab import read_taxonomy
-
     read = read_taxonomy(parsed.source)
     _tell(read.faults)
     stem = Path(parsed.out).with_suffix("")
@@ -180,6 +180,10 @@ def load(source: str, make: Make = build) -> SkillGraph:
     """The graph of a file or of a run. Raises `GraphError` or `ConfigError` in one line."""
     if Path(source).is_file():
         return read_graph(source, make=make)
+    if not Path(source, "config.json").exists() and is_taxonomy(source):
+        read = read_taxonomy(source)
+        _tell(read.faults)
+        return make(read.graph.target, read.graph.skills, read.graph.edges)
     return from_node_link(_run_graph(source), make)
 
 
@@ -188,6 +192,8 @@ def _load_with_facts(source: str) -> tuple[SkillGraph, dict[str, dict[str, Any]]
     if Path(source).is_file() and format_of(source) != "nodelink":
         return read_graph(source), {}
     graph = load(source)
+    if Path(source).is_dir() and not Path(source, "config.json").exists():
+        return graph, {}
     data = json.loads(Path(source).read_text()) if Path(source).is_file() else _run_graph(source)
     return graph, extra_fields(data)
 

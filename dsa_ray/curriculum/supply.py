@@ -283,6 +283,7 @@ class Supply:
         ids, and nothing is ordered twice. Returns the exercises.
         """
         minted, given_up = self._replay_events(events)
+        self._opened = any(request.kind in (Kind.TEXTBOOK, Kind.EXERCISE) for request in minted.values())
         exercises = []
         for segment, row in written:
             if row["id"] not in minted:
@@ -305,7 +306,6 @@ class Supply:
         practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
         opening = Counter(skill for skill in practised if skill not in self.elementary)
         self._round = max((opening - self._practised).values(), default=0)
-        self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
         return exercises
 
     def _replay_events(self, events: Iterable[Mapping[str, Any]]) -> tuple[dict[int, ExerciseRequest], set[int]]:
@@ -477,6 +477,8 @@ class Supply:
         Levels are mixed: what is practised at the beginning only is forgotten by the end.
         """
         for skill in self.taught:
+            if skill in self.textbooks:  # the user's own
+                continue
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
         for _ in range(self._config.generate.exercises_per_skill):
             self.order_round()

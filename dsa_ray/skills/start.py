@@ -16,6 +16,7 @@ from dsa_ray.skills import syllabus_text, taxonomy_tree
 from dsa_ray.skills.decompose import Decomposition
 from dsa_ray.skills.files.bounds import read_text
 from dsa_ray.skills.files.formats import read_graph
+from dsa_ray.skills.files.instructlab import Taxonomy, read_taxonomy
 from dsa_ray.skills.graph import GraphError, check, from_node_link, names_of, to_node_link
 from dsa_ray.skills.names import Names, match_key, normalise
 from dsa_ray.skills.questions import Construction, Question
@@ -26,7 +27,8 @@ from dsa_ray.storage.run_folder import RunFolder
 START = "start.json"
 GRAPH = "graph.json"
 Start = Mapping[str, Any]
-"""What the files said, as JSON types: `graph` (node-link), `taxonomy` (text), `faults`; each may be missing."""
+"""What the files said, as JSON types: `graph` (node-link), `taxonomy` (text), `faults`, and of an InstructLab taxonomy
+`exercises` (skill, question, answer) and `passages` (skill, text); each may be missing."""
 
 
 def read_start(config: GraphConfig) -> Start:
@@ -38,6 +40,8 @@ def read_start(config: GraphConfig) -> Start:
     if config.embedding is not None and not Path(config.embedding).is_dir():
         raise GraphError(f"graph.embedding: there is no folder {config.embedding}; give one that holds an encoder")
     if config.file is not None:
+        if Path(config.file).is_dir():
+            return _from_taxonomy(config)
         graph = _named("graph.file", lambda: read_graph(str(config.file)))
         _same_target(graph, config)
         faults = check(graph)
@@ -53,6 +57,22 @@ def read_start(config: GraphConfig) -> Start:
         construction(config, {"taxonomy": text})  # says here what is wrong with it
         return {"taxonomy": text}
     return {}
+
+
+def _from_taxonomy(config: GraphConfig) -> Start:
+    read: Taxonomy = _named("graph.file", lambda: read_taxonomy(str(config.file), config.target))
+    faults = check(read.graph)
+    if faults:
+        raise GraphError(f"graph.file: {faults[0]}; see `dsa graph check {config.file}`")
+    exercises = [[each.skills[0], each.question, each.answer] for each in read.exercises]
+    passages = [[each.skill, each.text] for each in read.textbooks]
+    unread = [
+        f"{each.skill}: its documents in {each.repo or 'no repository'} are not fetched; its textbook is made of the "
+        "passages that its examples quote"
+        for each in read.documents
+    ]
+    start = {"graph": to_node_link(read.graph), "faults": [*read.faults, *unread]}
+    return {**start, "exercises": exercises, "passages": passages}
 
 
 def construction(config: GraphConfig, start: Start | None = None) -> Construction:

@@ -139,3 +139,34 @@ def test_elementary_skills_are_the_graphs_own_and_what_it_lacks_counts_by_the_id
         assert graph_of(run) is None
         run.write_text("graph.json", json.dumps(to_node_link(GRAPH)))
         assert elementary_in(config, graph_of(run)) == {"adding-fractions", "powers"}
+
+
+def leaf(folder: Path, place: str, *questions: str, **fields: Any) -> None:
+    (folder / place).mkdir(parents=True)
+    examples = [{"question": question, "answer": "Yes."} for question in questions]
+    (folder / place / "qna.yaml").write_text(json.dumps({"version": 3, "seed_examples": examples, **fields}))
+
+
+def test_the_folder_of_a_taxonomy_is_a_graph_with_examples(tmp_path: Path) -> None:
+    leaf(tmp_path, "skills/limits", "Is 0 a limit of 1/n?")
+    leaf(tmp_path, "skills/sums", "Is 2 the sum of 1 and 1?", document={"repo": "https://x.org"})
+    leaf(tmp_path, "old", "?", version=1)
+    config = graph_config(file=str(tmp_path))
+    start = json.loads(json.dumps(read_start(config)))
+    graph = construction(config, start).graph()
+    assert graph.target == "calculus"
+    assert {skill.id for skill in graph.skills if not skill.group} == {"limits", "sums"}
+    assert start["exercises"] == [
+        ["limits", "Is 0 a limit of 1/n?", "Yes."],
+        ["sums", "Is 2 the sum of 1 and 1?", "Yes."],
+    ]
+    assert [fault.split(": ")[0] for fault in start["faults"]] == [f"{tmp_path}/old/qna.yaml", "sums"]
+
+
+def test_a_folder_that_is_no_taxonomy_or_a_faulty_one_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=r"^graph\.file: .* holds no usable qna\.yaml"):
+        read_start(graph_config(file=str(tmp_path)))
+    leaf(tmp_path, "skills/limit", "?")
+    leaf(tmp_path, "skills/limits", "?")
+    with pytest.raises(GraphError, match=r"graph\.file: limit, limits: one skill in 2 spellings; see `dsa graph check"):
+        read_start(graph_config(file=str(tmp_path)))
