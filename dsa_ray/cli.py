@@ -43,9 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG."""
+    """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG. What stands behind
+    the name of a benchmark is the benchmark's own, `--help` too."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((at for at, word in enumerate(words) if at and not word.startswith("-")), len(words))
+    passed_on = words[name + 1 :] if words[:1] == ["bench"] else []
     parser = _parser()
-    parsed, rest = parser.parse_known_args(arguments)
+    parsed, rest = parser.parse_known_args(words[: len(words) - len(passed_on)])
+    parsed.passed_on = passed_on
     strange = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
     if strange:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
@@ -124,7 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
 
-    bench = commands.add_parser("bench", help="run a benchmark of jobs/bench/")
+    bench = commands.add_parser(
+        "bench",
+        help="run a benchmark of jobs/bench/",
+        usage="dsa bench [-h] [NAME [--quick] ...]",
+        epilog="What stands behind NAME is passed on to the benchmark; `dsa bench NAME --help` tells what it takes.",
+    )
     bench.add_argument("name", metavar="NAME", nargs="?", help="without one, list them")
     bench.add_argument("--quick", action="store_true", help="a subset, within minutes")
     bench.set_defaults(command=bench_command)
@@ -409,8 +419,8 @@ def bench_command(parsed: argparse.Namespace) -> int:
         return 0
     if parsed.name not in known:
         raise ConfigError(f"bench {parsed.name}: there is none of this name; known are {', '.join(known) or 'none'}")
-    command = [sys.executable, str(BENCHES / f"{parsed.name}.py"), *(["--quick"] if parsed.quick else [])]
-    return subprocess.call(command)
+    words = [*(["--quick"] if parsed.quick else []), *parsed.passed_on]
+    return subprocess.call([sys.executable, str(BENCHES / f"{parsed.name}.py"), *words])
 
 
 def _open_run(name: str) -> RunFolder:

@@ -290,6 +290,35 @@ def test_an_unknown_benchmark_names_the_known_ones(
     assert cli.main(["bench"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "passed_on"),
+    [
+        (["ring"], []),
+        (["ring", "--steps", "5", "--out=x y", "--quick", "more"], ["--steps", "5", "--out=x y", "--quick", "more"]),
+        (["--quick", "ring", "--steps", "5"], ["--quick", "--steps", "5"]),
+        (["ring", "--help"], ["--help"]),
+        (["ring", "ring", "-h", "--", "key=value"], ["ring", "-h", "--", "key=value"]),
+    ],
+)
+def test_what_stands_behind_a_benchmarks_name_is_passed_on(
+    words: list[str], passed_on: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ring.py").touch()
+    monkeypatch.setattr(cli, "BENCHES", tmp_path)
+    called: list[list[str]] = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: called.append(command) or 4)
+    assert cli.main(["bench", *words]) == 4
+    assert called == [[sys.executable, str(tmp_path / "ring.py"), *passed_on]]
+
+
+def test_bench_tells_of_itself_and_refuses_what_stands_before_the_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, code in ((["bench", "--help"], 0), (["bench", "--steps", "curator"], Exit.USAGE)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(words)
+        assert stop.value.code == code
+    assert "passed on" in capsys.readouterr().out
+
+
 def test_generate_passes_the_resolved_configuration_on(monkeypatch: pytest.MonkeyPatch, storage: str) -> None:
     calls: list[tuple[Config, bool]] = []
     monkeypatch.setitem(
