@@ -332,6 +332,7 @@ class Curator:
             "warnings": self.warnings(),
             "edits": len(supply.edits),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
+            "coverage": supply.coverage.totals(supply.graph) if supply.graph else {},
             "reviews": supply.in_review,
             "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
             "generated": {
