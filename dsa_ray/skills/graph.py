@@ -258,12 +258,24 @@ def _spelling_faults(graph: SkillGraph) -> list[str]:
         spellings[match_key(skill.name)].append(skill)
     several = {key: same for key, same in spellings.items() if key and same[1:]}
     over = headings(graph) if several else {}
-    faults = []
-    for same in several.values():
-        ids = [each.id for each in same if any(not apart(each, other, over) for other in same if other is not each)]
-        if ids:
-            faults.append(f"{', '.join(ids)}: one skill in {len(ids)} spellings")
-    return faults
+    one = [ids for same in several.values() if (ids := _not_apart(same, over))]
+    return [f"{', '.join(ids)}: one skill in {len(ids)} spellings" for ids in one]
+
+
+def _not_apart(same: Sequence[Skill], over: Mapping[str, frozenset[str]]) -> list[str]:
+    """Ids of the skills of one name that are not `apart` from every other one; names may come thousands of times."""
+    below = Counter((skill.group, heading) for skill in same for heading in over.get(skill.id, ()))
+    skills = sum(not skill.group for skill in same)
+    loose = Counter(skill.group for skill in same if skill.id not in over)
+
+    def clashes(skill: Skill) -> bool:
+        if any(below[skill.group, heading] > 1 for heading in over.get(skill.id, ())):
+            return True
+        if skill.group:
+            return skill.id not in over and loose[True] > 1
+        return skills > 1 and (skill.id not in over or loose[False] > 0)
+
+    return [skill.id for skill in same if clashes(skill)]
 
 
 def headings(graph: SkillGraph) -> dict[str, frozenset[str]]:

@@ -14,8 +14,8 @@ from difflib import get_close_matches
 
 MAX_ID = 80
 """Longer ids end in a hash of the whole name."""
-_MOST_COMPARED = 10_000
-"""Among more names the nearest one is not looked for: it would take seconds."""
+_MOST_COMPARED = 20_000
+"""With more pairs of names to compare, the nearest ones are not looked for: it would take seconds."""
 MAX_NAME = 160
 """Longer names are cut for display."""
 
@@ -129,8 +129,8 @@ class Names:
     def strange(self, words: Iterable[str]) -> list[str]:
         """What to say of each of the words that mean no skill: itself in quotes, and the name that is nearest."""
         missing = [each for each in words if not self.all(each)]
-        few = len(self._names) <= _MOST_COMPARED
-        known = {name.lower(): name for name in self._names.values()} if few and missing else {}
+        few = len(self._names) * len(missing) <= _MOST_COMPARED
+        known = {name.lower(): name for name in self._names.values()} if few else {}
         close = [get_close_matches(each.lower(), known, n=1) for each in missing]
         return [
             f"{each!r:.80}" + (f" (did you mean {known[near[0]]!r:.80}?)" if near else "")

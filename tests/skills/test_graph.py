@@ -11,6 +11,7 @@ from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.skills.graph import (
     GraphError,
     ancestors_of,
+    apart,
     briefs,
     build,
     check,
@@ -18,13 +19,16 @@ from dsa_ray.skills.graph import (
     descendants_of,
     extra_fields,
     from_node_link,
+    headings,
     learning_order,
     prerequisites,
     prerequisites_of,
     to_networkx,
     to_node_link,
 )
+from dsa_ray.skills.names import match_key
 from tests.skills.builders import a_graph
+from tests.skills.builders import graphs as graphs_with_groups
 
 CALCULUS = a_graph("limit>derivative", "derivative>calculus", "limit>calculus", "number>limit", "function>limit")
 
@@ -167,6 +171,19 @@ def test_one_name_may_stand_below_different_headings_and_for_a_heading_and_a_ski
     ]
     assert faults("sampling>physics", "other>science", *below) == ["sampling, other: one skill in 2 spellings"]
     assert faults("sampling>heading", "heading>science", groups=("heading",)) == []
+
+
+@given(graph=graphs_with_groups(st.sampled_from(["Sampling", "samplings", "Other"]), most=6))
+def test_skills_of_one_name_are_a_fault_unless_each_is_apart_from_every_other(graph: SkillGraph) -> None:
+    over = headings(graph)
+    same = {
+        one.id
+        for one in graph.skills
+        for other in graph.skills
+        if one is not other and match_key(one.name) == match_key(other.name) and not apart(one, other, over)
+    }
+    told = [fault.split(": ")[0].split(", ") for fault in check(graph) if "spellings" in fault]
+    assert sorted(id for ids in told for id in ids) == sorted(same)
 
 
 def test_check_finds_wrong_levels_and_wrong_order() -> None:
