@@ -7,7 +7,6 @@ Without Ray: one vLLM engine in this process, which takes up the second model's 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 from dsa_ray.actors.replica import Replica, student_teacher
 from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam_of
+from dsa_ray.embedded.exam import exam_of, on_graph
 from dsa_ray.engines.base import build
 from dsa_ray.evaluation import operations
 from dsa_ray.evaluation.exam import ExamScore, Question, grade, score
@@ -177,11 +176,12 @@ def _students(run: RunFolder) -> dict[str, str]:
 
 
 def _questions(config: Config, exam: str | None, run: RunFolder | None) -> list[Question]:
+    """Those of the built-in exam that are not on the run's skills are left out."""
     questions = exam_of(config, exam)
-    if (exam or config.evaluate.exam) != "embedded" or run is None or not run.exists("graph.json"):
+    graph = graph_of(run) if run else None
+    if graph is None:
         return questions
-    skills = {node["id"] for node in json.loads(run.read_text("graph.json"))["nodes"]}
-    return [question for question in questions if question.skill in skills]
+    return on_graph(questions, graph, others=(exam or config.evaluate.exam) != "embedded")
 
 
 async def _answers(config: Config, models: Mapping[str, str], questions: Sequence[Question]) -> dict[str, list[str]]:

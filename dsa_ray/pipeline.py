@@ -29,7 +29,7 @@ from dsa_ray import outcome
 from dsa_ray.actors.metrics import MetricsPublisher
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam_of
+from dsa_ray.embedded.exam import exam_of, on_graph
 from dsa_ray.evaluation.exam import Question
 from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
@@ -41,6 +41,7 @@ from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
+from dsa_ray.skills.start import graph_of
 from dsa_ray.stacks import processes
 from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.training.student import StudentError, check_student
@@ -285,8 +286,9 @@ def _check_student(config: Config) -> None:
 
 def _of_graph(questions: list[Question], folder: RunFolder) -> list[Question]:
     """The questions on skills of this run's graph; an exam that knows none of them is a broken configuration."""
-    skills = {node["id"] for node in json.loads(folder.read_text("graph.json"))["nodes"]}
-    chosen = [question for question in questions if question.skill in skills]
+    graph = graph_of(folder)
+    assert graph is not None, "it is drawn"
+    chosen = on_graph(questions, graph)
     if not chosen:
         raise ConfigError("evaluate.exam: no question belongs to a skill of the graph; give an exam for this target")
     return chosen
