@@ -283,7 +283,7 @@ class Supply:
         ids, and nothing is ordered twice. Returns the exercises.
         """
         minted, given_up = self._replay_events(events)
-        self._opened = any(request.kind in (Kind.TEXTBOOK, Kind.EXERCISE) for request in minted.values())
+        opened = any(request.kind in (Kind.TEXTBOOK, Kind.EXERCISE) for request in minted.values())
         exercises = []
         for segment, row in written:
             if row["id"] not in minted:
@@ -306,6 +306,7 @@ class Supply:
         practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
         opening = Counter(skill for skill in practised if skill not in self.elementary)
         self._round = max((opening - self._practised).values(), default=0)
+        self._opened = opened
         return exercises
 
     def _replay_events(self, events: Iterable[Mapping[str, Any]]) -> tuple[dict[int, ExerciseRequest], set[int]]:
