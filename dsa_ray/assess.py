@@ -7,7 +7,6 @@ Without Ray: one vLLM engine in this process, which takes up the second model's 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 from dsa_ray.actors.replica import Replica, student_teacher
 from dsa_ray.config import Config, ConfigError, parse
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam_of
+from dsa_ray.embedded.exam import exam_of, on_graph
 from dsa_ray.engines.base import build
 from dsa_ray.evaluation import operations
 from dsa_ray.evaluation.exam import ExamScore, Question, grade, score
@@ -29,7 +28,7 @@ from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.machine import this_machine
 from dsa_ray.preflight import looks_like_path
 from dsa_ray.report import summary
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.run_folder import CONFIG, RunFolder
 from dsa_ray.training.answer_loss import answer_losses
@@ -113,7 +112,7 @@ def _ask(
     new = operations.operations()[: request.limit] if operations.NAME in request.tasks else []
     if not questions and not new:
         return
-    elementary = {normalise(name) for name in config.graph.elementary}
+    elementary = elementary_in(config.graph, graph_of(run) if run else None)
     asked = [*questions, *new]
     for when, answers in asyncio.run(_answers(config, models, asked)).items():
         right = grade(asked, answers, checker)
@@ -177,11 +176,12 @@ def _students(run: RunFolder) -> dict[str, str]:
 
 
 def _questions(config: Config, exam: str | None, run: RunFolder | None) -> list[Question]:
+    """Those of the built-in exam that are not on the run's skills are left out."""
     questions = exam_of(config, exam)
-    if (exam or config.evaluate.exam) != "embedded" or run is None or not run.exists("graph.json"):
+    graph = graph_of(run) if run else None
+    if graph is None:
         return questions
-    skills = {node["id"] for node in json.loads(run.read_text("graph.json"))["nodes"]}
-    return [question for question in questions if question.skill in skills]
+    return on_graph(questions, graph, others=(exam or config.evaluate.exam) != "embedded")
 
 
 async def _answers(config: Config, models: Mapping[str, str], questions: Sequence[Question]) -> dict[str, list[str]]:

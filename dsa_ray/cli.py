@@ -43,9 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG."""
+    """argparse gives up on `CONFIG --dry-run key=value`; overrides may stand anywhere behind CONFIG. What stands behind
+    the name of a benchmark is the benchmark's own, `--help` too."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((at for at, word in enumerate(words) if at and not word.startswith("-")), len(words))
+    passed_on = words[name + 1 :] if words[:1] == ["bench"] else []
     parser = _parser()
-    parsed, rest = parser.parse_known_args(arguments)
+    parsed, rest = parser.parse_known_args(words[: len(words) - len(passed_on)])
+    parsed.passed_on = passed_on
     strange = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
     if strange:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
@@ -124,7 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--storage", default="runs", help="where runs would be written (default: runs)")
     doctor.set_defaults(command=doctor_command)
 
-    bench = commands.add_parser("bench", help="run a benchmark of jobs/bench/")
+    bench = commands.add_parser(
+        "bench",
+        help="run a benchmark of jobs/bench/",
+        usage="dsa bench [-h] [NAME [--quick] ...]",
+        epilog="What stands behind NAME is passed on to the benchmark; `dsa bench NAME --help` tells what it takes.",
+    )
     bench.add_argument("name", metavar="NAME", nargs="?", help="without one, list them")
     bench.add_argument("--quick", action="store_true", help="a subset, within minutes")
     bench.set_defaults(command=bench_command)
@@ -134,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.generation.own_templates import check_prompts
     from dsa_ray.machine import this_machine
     from dsa_ray.placement import plan
     from dsa_ray.preflight import check, joins_cluster
@@ -143,11 +154,14 @@ def run_command(parsed: argparse.Namespace) -> int:
     if parsed.allow_changes and not (parsed.resume or parsed.auto_resume):
         raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
+        if not (parsed.resume or parsed.auto_resume):
+            graph_commands.check_start(config)
         print(dry_run(config, parsed.on))
         return 0
     if parsed.on:
         raise ConfigError("--on: plans for a cluster that is not at hand; give --dry-run too")
     check(config)
+    check_prompts(config)
     check_loggers(config)
     if not joins_cluster(config):
         plan(config, this_machine())
@@ -165,11 +179,14 @@ def run_command(parsed: argparse.Namespace) -> int:
 
 
 def generate_command(parsed: argparse.Namespace) -> int:
-    from dsa_ray.preflight import check_models, check_storage
+    from dsa_ray.generation.own_templates import check_prompts
+    from dsa_ray.preflight import check_factories, check_models, check_storage
 
     config = load(parsed.config, parsed.overrides)
     check_storage(config)
     check_models(config)
+    check_factories(config)
+    check_prompts(config)
     if not _is_there(config):
         graph_commands.check_start(config)
 
@@ -188,6 +205,7 @@ def dry_run(config: Config, on: str | None = None) -> str:
         ConfigError: what `dsa run` would refuse on this machine, or on the cluster given; on one that is joined, only
             what is wrong whatever the cluster.
     """
+    from dsa_ray.generation.own_templates import check_prompts
     from dsa_ray.machine import shape_of, this_machine
     from dsa_ray.memory import estimate
     from dsa_ray.placement import demand, plan, render, slow_rows
@@ -198,6 +216,7 @@ def dry_run(config: Config, on: str | None = None) -> str:
     if on is None:
         check_groups(config)
     check_models(config)
+    check_prompts(config)
     check_loggers(config)
     joined = joins_cluster(config) and on is None
     try:
@@ -401,8 +420,8 @@ def bench_command(parsed: argparse.Namespace) -> int:
         return 0
     if parsed.name not in known:
         raise ConfigError(f"bench {parsed.name}: there is none of this name; known are {', '.join(known) or 'none'}")
-    command = [sys.executable, str(BENCHES / f"{parsed.name}.py"), *(["--quick"] if parsed.quick else [])]
-    return subprocess.call(command)
+    words = [*(["--quick"] if parsed.quick else []), *parsed.passed_on]
+    return subprocess.call([sys.executable, str(BENCHES / f"{parsed.name}.py"), *words])
 
 
 def _open_run(name: str) -> RunFolder:

@@ -62,11 +62,12 @@ class GraphConfig(Section):
     min_skills: Positive = 2
     """A graph with fewer skills stops the run: the teacher could not decompose the target."""
     elementary: tuple[str, ...] = ()
-    """Names of skills that are taken as known: never decomposed further, never taught, only examined."""
+    """Names, in any spelling, of skills that are taken as known: never decomposed, never taught, only examined."""
     kind: Literal["skill", "taxonomy"] = "skill"
     """`skill`: what the target needs, recursively (DSA); `taxonomy`: its fields, disciplines and subjects (GLAN)."""
     file: str | None = None
-    """A graph to start from (.yaml, .json, .graphml): nothing is decomposed, except with `grow`."""
+    """A graph to start from: nothing is decomposed, except with `grow`. A .yaml, .json or .graphml file, or the folder
+    of an InstructLab taxonomy, whose examples and passages are taken in too."""
     grow: bool = False
     """With `file`: the teacher decomposes further below its skills that need nothing yet."""
     syllabus: str | None = None

@@ -15,7 +15,7 @@ from dsa_ray.config import Config, ConfigError, DynamicsConfig, with_overrides
 from dsa_ray.dynamics.replay import Key, Outcome, ReplayError, replay
 from dsa_ray.records import VerdictClass
 from dsa_ray.report.explain import printable
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.edits import put_edit
 from dsa_ray.storage.journal import JournalError
 from dsa_ray.storage.quarantine import RESTORE, quarantined
@@ -36,7 +36,7 @@ def replay_run(path: str, overrides: Sequence[str]) -> int:
     """
     run = RunFolder.open(path)
     dynamics = _policy(run.config, overrides) if overrides else None
-    elementary = frozenset(map(normalise, run.config.graph.elementary))
+    elementary = elementary_in(run.config.graph, graph_of(run))
     try:
         outcome = replay(run.journal, run.config, elementary, dynamics)
     except (ReplayError, JournalError) as error:

@@ -18,6 +18,7 @@ import ray
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.exits import Exit
+from dsa_ray.generation.own_templates import check_prompts
 from dsa_ray.preflight import check
 from dsa_ray.records import Scope, SkillGraph
 from dsa_ray.ring import Ring, RingBroken
@@ -41,6 +42,7 @@ def build_graph(config: Config, resume: bool = False) -> int:
         ConfigError: the configuration, the run folder or the cluster does not allow it; in one line.
     """
     check(config)
+    check_prompts(config)
     config = config.model_copy(update={"run": config.run.model_copy(update={"name": config.run.name[:58] + SUFFIX})})
     storage = storage_of(config)
     if not resume:

@@ -1,6 +1,7 @@
 """`dsa graph ...`, `dsa import` and `dsa export`: skill graphs from the command line.
 
-A SOURCE is a graph file, by its suffix, or a run: its folder, its URI, or its name in runs/.
+A SOURCE is a graph file, by its suffix, the folder of an InstructLab taxonomy, or a run: its folder, its URI, or its
+name in runs/.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.records import Exercise, SkillGraph
+from dsa_ray.skills.coverage import Coverage, coverage_of
 from dsa_ray.skills.files.formats import READ_FORMATS, WRITE_FORMATS, format_of, graph_text, read_graph
+from dsa_ray.skills.files.instructlab import is_taxonomy, read_taxonomy
 from dsa_ray.skills.graph import GraphError, Make, build, extra_fields, faults_of, from_node_link, unchecked
 
 FAULTY = 1
@@ -46,13 +49,17 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def show_command(parsed: argparse.Namespace) -> int:
+    from dsa_ray.report.explain import printable
     from dsa_ray.report.graph_page import graph_page
 
     graph, facts = _load_with_facts(parsed.source)
+    coverage = _coverage(parsed.source, graph)
     name = Path(parsed.source.rstrip("/")).name
     target = Path(parsed.out or Path(name).with_suffix(".html").name)
-    _write(target, graph_page(graph, facts))
+    _write(target, graph_page(graph, facts, coverage=coverage))
     print(f"{target}: {len(graph.skills)} skills, {len(graph.edges)} edges")
+    if coverage is not None:
+        print("\n".join(map(printable, coverage.lines(graph))))
     return 0
 
 
@@ -102,8 +109,6 @@ def add_command(parsed: argparse.Namespace) -> int:
 def import_command(parsed: argparse.Namespace) -> int:
     if parsed.format != "instructlab":
         return _save(read_graph(parsed.source, parsed.format), parsed.out)
-    from dsa_ray.skills.files.instructlab import read_taxonomy
-
     read = read_taxonomy(parsed.source)
     _tell(read.faults)
     stem = Path(parsed.out).with_suffix("")
@@ -162,15 +167,16 @@ def learn_command(parsed: argparse.Namespace) -> int:
 
 
 def check_start(config: Config) -> None:
-    """Read the files of the graph section, so that a fault in them is told before anything starts.
+    """Read the files of the graph section, so that a fault in them is told before anything starts, and look whether
+    the skills that the configuration names are in a graph that is there.
 
     Raises:
         ConfigError: one line that names the key.
     """
-    from dsa_ray.skills.start import read_start
+    from dsa_ray.skills.start import check_names, read_start
 
     try:
-        read_start(config.graph)
+        check_names(config, read_start(config.graph))
     except GraphError as error:
         raise ConfigError(str(error)) from None
 
@@ -179,6 +185,10 @@ def load(source: str, make: Make = build) -> SkillGraph:
     """The graph of a file or of a run. Raises `GraphError` or `ConfigError` in one line."""
     if Path(source).is_file():
         return read_graph(source, make=make)
+    if _is_file(source):
+        read = read_taxonomy(source)
+        _tell(read.faults)
+        return make(read.graph.target, read.graph.skills, read.graph.edges)
     return from_node_link(_run_graph(source), make)
 
 
@@ -187,8 +197,24 @@ def _load_with_facts(source: str) -> tuple[SkillGraph, dict[str, dict[str, Any]]
     if Path(source).is_file() and format_of(source) != "nodelink":
         return read_graph(source), {}
     graph = load(source)
+    if Path(source).is_dir() and _is_file(source):
+        return graph, {}
     data = json.loads(Path(source).read_text()) if Path(source).is_file() else _run_graph(source)
     return graph, extra_fields(data)
+
+
+def _coverage(source: str, graph: SkillGraph) -> Coverage | None:
+    """Of a run whose skills have a syllabus."""
+    from dsa_ray.storage.run_folder import RunFolder, find_run
+
+    if _is_file(source) or not any(skill.sessions for skill in graph.skills):
+        return None
+    return coverage_of(RunFolder.open(find_run(source)).journal)
+
+
+def _is_file(source: str) -> bool:
+    """Whether this is a graph file, or the folder of a taxonomy, rather than a run."""
+    return Path(source).is_file() or (not Path(source, "config.json").exists() and is_taxonomy(source))
 
 
 def _run_graph(source: str) -> Any:
@@ -202,7 +228,7 @@ def _run_graph(source: str) -> Any:
 
 def _exercises(source: str) -> Iterator[Exercise]:
     """What a run has written; nothing for a graph file."""
-    if Path(source).is_file():
+    if _is_file(source):
         return
     from dsa_ray.storage.journal import iter_segments
     from dsa_ray.storage.run_folder import RunFolder, find_run

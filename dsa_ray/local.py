@@ -28,7 +28,7 @@ from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, Kind, RowPlan, Scope, Verdict, Written
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.quarantine import standing_verdicts
 from dsa_ray.storage.run_folder import RunFolder
@@ -189,7 +189,7 @@ def replay(folder: RunFolder, student: str) -> Replay:
     texts = TextStore(folder.journal)
     standing = standing_verdicts(folder.journal)
     result = Replay(recorded={(row["exercise"], row["cycle"]): row["verdict"] for row in standing})
-    elementary = frozenset(map(normalise, config.graph.elementary))
+    elementary = elementary_in(config.graph, graph_of(folder))
     history, judge = LossHistory(config.dynamics), Judge(config.dynamics, elementary.issuperset)
     history.mark_planted(record.planted)
     written = (request_from_row(row) for _, rows in iter_segments(folder.journal, STREAM) for row in rows)

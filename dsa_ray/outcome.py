@@ -14,7 +14,7 @@ from dsa_ray.evaluation.exam import Question, grade, score
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.report import html, summary
 from dsa_ray.report.closing import final_lines
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.checkpoints import adopt_student
 from dsa_ray.storage.export import write_tables
 from dsa_ray.storage.filesystem import Folder
@@ -116,7 +116,7 @@ def _write_card(made: summary.Summary, graph: Mapping[str, Any], ending: Ending)
 
 def _exams(ending: Ending) -> dict[str, Any]:
     """Marks of the sittings; every answer is kept in exam.json, right or wrong."""
-    elementary = {normalise(name) for name in ending.config.graph.elementary}
+    elementary = elementary_in(ending.config.graph, graph_of(ending.folder))
     rows: dict[str, list[dict[str, Any]]] = {}
     exams: dict[str, Any] = {}
     if not ending.answers:

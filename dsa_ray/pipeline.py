@@ -29,10 +29,11 @@ from dsa_ray import outcome
 from dsa_ray.actors.metrics import MetricsPublisher
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
-from dsa_ray.embedded.exam import exam_of
+from dsa_ray.embedded.exam import exam_of, on_graph
 from dsa_ray.evaluation.exam import Question
 from dsa_ray.exits import Exit
 from dsa_ray.generation.checks import make_examiner
+from dsa_ray.generation.fingerprint import check_fingerprint
 from dsa_ray.generation.prompts import student_messages
 from dsa_ray.live import LiveView, Status
 from dsa_ray.placement import slow_rows
@@ -41,6 +42,7 @@ from dsa_ray.report.metrics import samples
 from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.seeding import take_seeds
+from dsa_ray.skills.start import graph_of
 from dsa_ray.stacks import processes
 from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.training.student import StudentError, StudentUnreadable, check_student
@@ -104,6 +106,11 @@ def run(config: Config, resume: bool = False, live: bool | None = None, allow_ch
         quiet(folder.driver_log) as terminal,
         LiveView(plain=True if live is False else None, console=Console(file=terminal, highlight=False)) as view,
     ):
+        try:
+            check_fingerprint(config, folder, allow=allow_changes)
+        except ConfigError:
+            folder.discard()
+            raise
         return _Run(config, folder, view).carry_out()
 
 
@@ -282,8 +289,9 @@ def _check_student(config: Config) -> None:
 
 def _of_graph(questions: list[Question], folder: RunFolder) -> list[Question]:
     """The questions on skills of this run's graph; an exam that knows none of them is a broken configuration."""
-    skills = {node["id"] for node in json.loads(folder.read_text("graph.json"))["nodes"]}
-    chosen = [question for question in questions if question.skill in skills]
+    graph = graph_of(folder)
+    assert graph is not None, "it is drawn"
+    chosen = on_graph(questions, graph)
     if not chosen:
         raise ConfigError("evaluate.exam: no question belongs to a skill of the graph; give an exam for this target")
     return chosen

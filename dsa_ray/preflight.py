@@ -70,13 +70,24 @@ def check_engines(config: Config, find: Callable[[str], object] = find_spec) -> 
     """
     if find("vllm") is None:
         # The exam is sat by the student's own vLLM replica, whoever the teacher is.
-        key = "teacher.kind=vllm" if config.teacher.kind == "vllm" else "the student's exam"
+        key = "teacher.kind=vllm" if any(one.kind == "vllm" for one in config.pool) else "the student's exam"
         raise ConfigError(f"vllm: not installed, and {key} needs it; run `make setup` (DEVICE=gpu on a GPU machine)")
     for module in ("ray", "deepspeed", "transformers", "peft"):
         if find(module) is None:
             raise ConfigError(f"{module}: not installed, and training needs it; run `make setup`")
-    if config.teacher.kind == "python":
-        _check_factory(config.teacher.factory or "", find)
+    check_factories(config, find)
+
+
+def check_factories(config: Config, find: Callable[[str], object] = find_spec) -> None:
+    """The modules that make a `python` teacher have to be there; they are not imported.
+
+    Raises:
+        ConfigError: names the teacher's key.
+    """
+    for number, teacher in enumerate(config.pool):
+        if teacher.kind == "python":
+            key = f"teachers.{number}.factory" if config.teachers else "teacher.factory"
+            _check_factory(key, teacher.factory or "", find)
 
 
 def check_storage(config: Config, environment: Mapping[str, str] = os.environ) -> None:
@@ -134,13 +145,13 @@ def _in_cache(model: str) -> bool:
     return any((hub / f"models--{model.replace('/', '--')}" / "snapshots").glob("*/config.json"))
 
 
-def _check_factory(factory: str, find: Callable[[str], object]) -> None:
+def _check_factory(key: str, factory: str, find: Callable[[str], object]) -> None:
     module, sign, name = factory.partition(":")
     if not (sign and module and name.isidentifier()):
-        raise ConfigError(f"teacher.factory: {factory!r}; write it as package.module:callable")
+        raise ConfigError(f"{key}: {factory!r}; write it as package.module:callable")
     try:
         found = find(module)
     except (ImportError, ValueError):
         found = None
     if found is None:
-        raise ConfigError(f"teacher.factory: there is no module {module}; is it on PYTHONPATH?")
+        raise ConfigError(f"{key}: there is no module {module}; is it on PYTHONPATH?")

@@ -119,9 +119,9 @@ class SeedConfig(Section):
     path: str
     """The file; its name ends in .jsonl or .parquet. A path or a URI."""
     skill: str | None = None
-    """The skill that all of it belongs to, by name."""
+    """The skill that all of it belongs to, by name, in any spelling."""
     skill_field: str | None = None
-    """Or the column that names each row's skill, or lists its skills."""
+    """Or the column that names each row's skill, or lists its skills, in any spelling."""
     question_field: str = "question"
     """The column of the question."""
     answer_field: str = "answer"

@@ -54,7 +54,7 @@ def generate(config: Config, allow_changes: bool = False) -> int:
     there = RunFolder.exists_in(storage, config.run.name)
     with RunFolder.create(storage, config, resume=there, allow_changes=allow_changes) as folder:
         try:
-            check_fingerprint(config, folder)
+            check_fingerprint(config, folder, allow=allow_changes)
             with quiet(folder.driver_log) as terminal:
                 return _Writing(config, folder, terminal).carry_out()
         except ConfigError:

@@ -290,6 +290,35 @@ def test_an_unknown_benchmark_names_the_known_ones(
     assert cli.main(["bench"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "passed_on"),
+    [
+        (["ring"], []),
+        (["ring", "--steps", "5", "--out=x y", "--quick", "more"], ["--steps", "5", "--out=x y", "--quick", "more"]),
+        (["--quick", "ring", "--steps", "5"], ["--quick", "--steps", "5"]),
+        (["ring", "--help"], ["--help"]),
+        (["ring", "ring", "-h", "--", "key=value"], ["ring", "-h", "--", "key=value"]),
+    ],
+)
+def test_what_stands_behind_a_benchmarks_name_is_passed_on(
+    words: list[str], passed_on: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ring.py").touch()
+    monkeypatch.setattr(cli, "BENCHES", tmp_path)
+    called: list[list[str]] = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: called.append(command) or 4)
+    assert cli.main(["bench", *words]) == 4
+    assert called == [[sys.executable, str(tmp_path / "ring.py"), *passed_on]]
+
+
+def test_bench_tells_of_itself_and_refuses_what_stands_before_the_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, code in ((["bench", "--help"], 0), (["bench", "--steps", "curator"], Exit.USAGE)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(words)
+        assert stop.value.code == code
+    assert "passed on" in capsys.readouterr().out
+
+
 def test_generate_passes_the_resolved_configuration_on(monkeypatch: pytest.MonkeyPatch, storage: str) -> None:
     calls: list[tuple[Config, bool]] = []
     monkeypatch.setitem(
@@ -312,6 +341,20 @@ def test_a_wrong_file_of_seeds_leaves_nothing_that_refuses_the_right_one(
     assert not list((tmp_path / "w").glob("*.json"))
     assert cli.main([*command, "graph.file=nowhere.yaml"]) == Exit.USAGE
     assert "graph.file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["generate"]])
+def test_a_name_that_the_graphs_file_has_not_stops_before_anything_starts(
+    command: list[str], pipeline: SimpleNamespace, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "g.yaml"
+    file.write_text("target: Calculus\nskills:\n- Limits\n- name: Calculus\n  needs: [Limits]\n")
+    graph = [f"graph.file={file}", "graph.target=Calculus", "graph.elementary=[Limmits]"]
+    assert cli.main([*command[:1], QUICKSTART, *command[1:], storage, *graph]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert told.startswith("dsa: graph.elementary: 'Limmits' (did you mean 'Limits'?) names no skill of")
+    assert told.count("\n") == 1
+    assert pipeline.calls == []
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,3 +387,31 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_a_failed_command(
         assert told.count("\n") == 1
         assert f"--push me/data: {type(error).__name__}: {' '.join(str(error).split())}; the files are in {out}" in told
         shutil.rmtree(tmp_path / "a")
+
+
+@pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["generate"], ["graph", "build"]])
+def test_a_template_of_ones_own_that_nothing_asks_for_stops_before_anything_starts(
+    command: list[str], pipeline: SimpleNamespace, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "exercse.j2").write_text("{% block system %}{% endblock %}{% block user %}{% endblock %}")
+    words = [*command[:2], QUICKSTART] if command[0] == "graph" else [command[0], QUICKSTART, *command[1:]]
+    assert cli.main([*words, storage, f"generate.prompts={own}"]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert f"generate.prompts: template {own}/exercse.j2: nothing asks for" in told
+    assert told.count("\n") == 1
+    assert pipeline.calls == []
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize("command", ["run", "generate"])
+def test_one_of_several_teachers_whose_factory_is_not_there_stops_before_anything_starts(
+    command: str, tmp_path: Path, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teachers = "teachers=[{kind: python, factory: 'dsa_ray.embedded.engine:exact_writer'}, "
+    teachers += "{kind: python, factory: 'no_such_module_here:build'}]"
+    assert cli.main([command, QUICKSTART, storage, "generate.min_replicas=null", teachers]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert told == "dsa: teachers.1.factory: there is no module no_such_module_here; is it on PYTHONPATH?\n"
+    assert not list(tmp_path.iterdir())

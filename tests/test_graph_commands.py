@@ -152,3 +152,19 @@ def test_a_run_that_is_over_takes_no_more_skills(here: Path, capsys) -> None:
         run.write_text("summary.json", "{}")
         assert main(["graph", "add", "first", "--skill", "Slope"]) == 2
     assert "has ended" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_taxonomy_is_a_source_as_files_and_runs_are(here: Path, capsys) -> None:
+    for name in ("limits", "sums"):
+        (here / "tree" / name).mkdir(parents=True)
+        examples = [{"question": f"What are {name}?", "answer": "Known."}]
+        (here / "tree" / name / "qna.yaml").write_text(yaml.safe_dump({"version": 3, "seed_examples": examples}))
+    assert main(["graph", "check", "tree"]) == 0
+    assert main(["graph", "show", "tree"]) == 0
+    assert "limits" in (here / "tree.html").read_text()
+    assert main(["export", "tree", "--format", "yaml", "--out", "tree.yaml"]) == 0
+    assert {skill.id for skill in read_graph("tree.yaml").skills} == {"tree", "limits", "sums"}
+    capsys.readouterr()
+    (here / "empty").mkdir()
+    assert main(["graph", "check", "empty"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

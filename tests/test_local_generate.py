@@ -17,6 +17,7 @@ from dsa_ray.embedded.engine import ExactEngine, exact_writer
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.records import Exercise, Kind, Written
+from dsa_ray.seeding import take_seeds
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, written_from_row
@@ -144,3 +145,31 @@ def test_a_price_is_a_budget_too_and_one_without_prices_is_refused(tmp_path: Pat
     assert 0.0 < host.facts()["spending"]["money"] <= 0.02
     with pytest.raises(Exception, match=r"generate\.budget\.money"):
         small(tmp_path, budget={"money": 1.0})
+
+
+def test_a_taxonomys_examples_and_passages_are_there_and_the_rest_is_written_once(tmp_path: Path, tokenizer) -> None:
+    page = "A power is a product of equal factors: 2*2*2 is written 2^3, and 2 is called its base. " * 2
+    for name in ("addition", "powers"):
+        pairs = [{"question": f"What are {n} and {n} under {name}?", "answer": f"Known.\n#### {n}"} for n in range(3)]
+        examples = [{"context": page, "questions_and_answers": pairs}] if name == "powers" else pairs
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        (tmp_path / "tree" / name / "qna.yaml").write_text(json.dumps({"version": 3, "seed_examples": examples}))
+    config = small(tmp_path)
+    graph = {"target": "Arithmetic", "file": str(tmp_path / "tree")}
+    config = parse({**config.model_dump(), "graph": graph})
+    with RunFolder.create(config.run.storage, config) as folder:
+        taken = take_seeds(config, folder, lambda: Examiner(config, tokenizer, ()))
+    assert taken == {"accepted": 6, "textbooks": 1}
+
+    def kinds() -> Counter[tuple[str, str]]:
+        return Counter((item.request.kind.value, item.request.skills[0]) for item in items(f"{tmp_path}/writing"))
+
+    host = write(config, tokenizer, resume=True)
+    assert host.curator.supply.taught == ("addition", "powers")
+    written = kinds()
+    assert [written["given", name] for name in ("addition", "powers")] == [3, 3]
+    assert [written["textbook", name] for name in ("addition", "powers")] == [1, 1]
+    assert [written["exercise", name] for name in ("addition", "powers")] == [4, 4]
+    assert host.curator.supply.textbooks["powers"][0] == 7
+    write(config, tokenizer, resume=True)
+    assert kinds() == written

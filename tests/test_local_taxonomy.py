@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from dsa_ray import local
+from dsa_ray.cli import main
 from dsa_ray.config import parse
 from dsa_ray.generation.checks import make_examiner
 from dsa_ray.records import Kind
@@ -17,7 +20,7 @@ from tests.engines.scripted_taxonomy import taxonomy_writer
 from tests.engines.tiny_model import tiny_llama
 
 
-def test_a_taxonomy_is_drawn_written_trained_and_added_to(tmp_path: Path) -> None:
+def test_a_taxonomy_is_drawn_written_trained_and_added_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     student = tiny_llama(tmp_path / "student", spread=0.02)
     marks = tmp_path / "marks.yaml"
     marks.write_text("name: Knowledge\nbelow: [Science, {name: Trades, keep: false}]")
@@ -55,4 +58,12 @@ def test_a_taxonomy_is_drawn_written_trained_and_added_to(tmp_path: Path) -> Non
     facts = host.facts()
     assert facts["rejected"]["schema"] > 0
     assert sum(row["written"] for row in facts["coverage"]) >= len(on_syllabus)
+    assert host.status()["coverage"]["covered"] == sum(row["written"] > 0 for row in facts["coverage"])
+    assert main(["graph", "show", run.path, "--out", str(tmp_path / "page.html")]) == 0
+    told = capsys.readouterr().out
+    first = facts["coverage"][0]
+    covered = sum(row["written"] > 0 for row in facts["coverage"])
+    assert f"\n{covered} of {len(facts['coverage'])} key concepts have an exercise; " in told
+    assert f"\n{first['written']:>7}      {first['concept']}\n" in told
+    assert f"{first['concept']} ({first['written']})" in (tmp_path / "page.html").read_text()
     assert facts["metrics"]["exercises"]["steps"] == 12

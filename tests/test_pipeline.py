@@ -93,3 +93,17 @@ def test_a_disk_that_is_full_at_the_end_takes_nothing_of_the_reason(
     assert "failure.json could not be written: No space left on device" in told
     assert "summary and report could not be written: No space left on device" in told
     assert stopped
+
+
+def test_a_run_is_not_gone_on_with_when_what_its_texts_are_made_with_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_(ring: object) -> None:
+        raise RingBroken("not to be started here")
+
+    monkeypatch.setattr("dsa_ray.ring.Ring.start", break_)
+    config = parse({"run": {"name": "one", "storage": str(tmp_path)}, "graph": {"target": "Limits"}})
+    with RunFolder.create(config.run.storage, config) as folder:
+        folder.write_text("fingerprint.json", '{"generate.prompts exercise.j2": "exercise@00000000"}')
+    with pytest.raises(ConfigError, match=r"^generate\.prompts exercise\.j2: is not what it was"):
+        run(config, resume=True)

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from dsa_ray.config import Config, ConfigError, parse
-from dsa_ray.preflight import JOB_VARIABLE, check_engines, check_groups, check_models, check_storage, looks_like_path
+from dsa_ray.preflight import (
+    JOB_VARIABLE,
+    check_engines,
+    check_factories,
+    check_groups,
+    check_models,
+    check_storage,
+    looks_like_path,
+)
 
 
 def config(**sections: Any) -> Config:
@@ -102,8 +110,13 @@ def test_a_factory_that_cannot_be_found_is_refused(factory: str) -> None:
             raise ModuleNotFoundError(name)
         return object()
 
-    with pytest.raises(ConfigError, match=r"teacher\.factory"):
-        check_engines(config(teacher={"kind": "python", "factory": factory}), find=find)
+    teacher = {"kind": "python", "factory": factory}
+    with pytest.raises(ConfigError, match=r"^teacher\.factory: ") as error:
+        check_engines(config(teacher=teacher), find=find)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ConfigError, match=r"^teachers\.1\.factory: "):
+        check_engines(config(teachers=[{"kind": "python", "factory": "a:b"}, teacher]), find=find)
+    check_factories(config(teacher=teacher, teachers=[{"kind": "python", "factory": "a:b"}]), find=find)
 
 
 def test_a_relative_storage_is_fine_on_this_machine_and_refused_in_a_job() -> None:

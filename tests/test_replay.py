@@ -12,7 +12,7 @@ from dsa_ray import cli, dynamics_commands
 from dsa_ray.config import ConfigError
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.dynamics.replay import Outcome, replay
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.state import pack_state, unpack_state
@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def replayed(folder: RunFolder, **values: Any) -> Outcome:
     config = folder.config
     dynamics = config.dynamics.model_copy(update=values) if values else None
-    return replay(folder.journal, config, frozenset(map(normalise, config.graph.elementary)), dynamics)
+    return replay(folder.journal, config, elementary_in(config.graph, graph_of(folder)), dynamics)
 
 
 def events(folder: RunFolder) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ class Curator:
         self.judge = Judge(config.dynamics, self._is_replay)
         self.policy = Policy(config.dynamics)
         self.hard_runs = HardRuns()
-        self.frontier = Frontier(config.frontier, self.supply.elementary)
+        self.frontier = Frontier(config.frontier)
         self.children = Children()
         self.verdicts: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
@@ -346,6 +346,7 @@ class Curator:
             "edits": len(supply.edits),
             "ladders": supply.ladders.facts(),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
+            "coverage": supply.coverage.totals(supply.graph) if supply.graph else {},
             "reviews": supply.in_review,
             "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
             "generated": {
@@ -394,6 +395,7 @@ class Curator:
                 f"dynamics.drop_cap: {self.capped} verdicts of `erroneous` dropped nothing, for more than "
                 f"{self._config.dynamics.drop_cap:.0%} of the exercises would be gone; look at them before raising it"
             )
+        lines += self.supply.warnings
         lines += self.refused.warnings()
         if self._clock.jumps:
             lines.append(f"the clock jumped {self._clock.jumps} times; no deadline ran meanwhile")
@@ -526,7 +528,7 @@ class Curator:
     def _offer(self, exercise: int, front: bool) -> None:
         """Have an exercise trained on from now on, or once its skills are open."""
         if self.supply.graph is not None:
-            self.frontier.use(self.supply.graph)
+            self.frontier.use(self.supply.graph, self.supply.elementary)
         planted = exercise not in self.table
         if planted or self.frontier.admit(exercise, self.table.asked(exercise).skills):
             self.epochs.add(exercise, front)

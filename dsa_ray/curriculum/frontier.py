@@ -34,11 +34,10 @@ class Frontier:
 
     Args:
         config: the frontier section.
-        elementary: ids of skills that count as known.
     """
 
-    def __init__(self, config: FrontierConfig, elementary: Collection[str]) -> None:
-        self._config, self._elementary = config, frozenset(elementary)
+    def __init__(self, config: FrontierConfig) -> None:
+        self._config = config
         self._graph: SkillGraph | None = None
         self._needs: dict[str, tuple[str, ...]] = {}
         self._place: dict[str, int] = {}
@@ -54,12 +53,12 @@ class Frontier:
         """Exercises that wait for a gate."""
         return len(self._held)
 
-    def use(self, graph: SkillGraph) -> None:
-        """Take the graph as it stands: groups and elementary skills are never waited for."""
+    def use(self, graph: SkillGraph, elementary: Collection[str]) -> None:
+        """Take the graph as it stands: groups and elementary skills (ids) are never waited for."""
         if graph is self._graph:
             return
         self._graph = graph
-        waited = {skill.id for skill in graph.skills if not skill.group} - self._elementary
+        waited = {skill.id for skill in graph.skills if not skill.group}.difference(elementary)
         self._place = {skill.id: place for place, skill in enumerate(graph.skills)}
         needs: dict[str, list[str]] = {}
         for edge in graph.edges:

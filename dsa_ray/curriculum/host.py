@@ -19,7 +19,7 @@ from dsa_ray.curriculum.metrics import StepMetrics
 from dsa_ray.curriculum.supply import Supply
 from dsa_ray.records import LadderLease, RowPlan, Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
-from dsa_ray.skills.start import Start, read_start
+from dsa_ray.skills.start import kept_start
 from dsa_ray.storage.checkpoints import CheckpointStore
 from dsa_ray.storage.edits import new_edits
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
@@ -29,7 +29,6 @@ from dsa_ray.storage.texts import STREAM, numbers
 
 EVENTS = "events"
 GRAPH = "graph.json"
-START = "start.json"
 """What the run's graph began with: see `skills.start`."""
 CURATOR_STATE = "curator.npz"
 """Name of the curator's part of a checkpoint."""
@@ -70,7 +69,7 @@ class CuratorHost:
         """What `saved` was told."""
         self.published: dict[str, Any] | None = None
         """The newest snapshot of the student."""
-        supply = Supply(config, self._emit, self._start(), scope)
+        supply = Supply(config, self._emit, kept_start(config.graph, self._run), scope)
         self.curator = Curator(config, self._emit, clock, supply)
 
     def restore(self, anew: bool = False) -> None:
@@ -284,9 +283,3 @@ class CuratorHost:
         if graph is not None and graph is not self._graph_written:
             self._run.write_text(GRAPH, json.dumps(to_node_link(graph), indent=1))
             self._graph_written = graph
-
-    def _start(self) -> Start:
-        """What the files of the graph section said when the run began."""
-        if not self._run.exists(START):
-            self._run.write_text(START, json.dumps(dict(read_start(self._config.graph))))
-        return json.loads(self._run.read_text(START))

@@ -31,7 +31,8 @@ from dsa_ray.curriculum.mixture import (
 )
 from dsa_ray.curriculum.table import Asked
 from dsa_ray.records import ExerciseRequest, Kind, SkillGraph
-from dsa_ray.skills.names import normalise
+from dsa_ray.skills.graph import names_of
+from dsa_ray.skills.names import Names
 
 _BY_LOSS = frozenset({"skill_it", "skill_curriculum", "skill_anti_curriculum"})
 _BY_DIFFICULTY = frozenset({"curriculum", "anti_curriculum"})
@@ -66,7 +67,7 @@ class Mixing:
             form=curriculum.form,
             setting=curriculum.setting,
         )
-        self._targets = frozenset(map(normalise, curriculum.targets))
+        self._named: tuple[SkillGraph | None, frozenset[str]] | None = None
         self._held: dict[str, list[int]] = defaultdict(list)
         self._skill: dict[int, str] = {}
         self._seen: Counter[str] = Counter()
@@ -82,6 +83,16 @@ class Mixing:
         self._open: dict[int, dict[str, Any]] = {}
         self._evaluations: list[Evaluation] = []
         self._history: list[dict[str, Any]] = []
+
+    @property
+    def _targets(self) -> frozenset[str]:
+        """Ids of the skills that `curriculum.targets` names."""
+        graph = self._graph()
+        if self._named is None or self._named[0] is not graph:
+            words = self._curriculum.targets
+            names = names_of(graph) if graph is not None and words else Names()
+            self._named = graph, names.ids(words)
+        return self._named[1]
 
     # who is trained on
 

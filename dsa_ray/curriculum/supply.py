@@ -37,9 +37,8 @@ from dsa_ray.records import (
 )
 from dsa_ray.skills.coverage import Coverage
 from dsa_ray.skills.edits import Edit, with_edit
-from dsa_ray.skills.graph import GraphError, briefs
-from dsa_ray.skills.names import normalise
-from dsa_ray.skills.start import Start, construction
+from dsa_ray.skills.graph import GraphError, briefs, names_of
+from dsa_ray.skills.start import Start, construction, elementary_in
 from dsa_ray.storage.quarantine import RESTORE
 from dsa_ray.storage.texts import request_from_row
 
@@ -48,6 +47,8 @@ Row = Mapping[str, Any]
 Emit = Callable[[dict[str, Any]], None]
 
 
+_NAMED = 8
+"""So many names stand in a warning."""
 _EXTRA = 1_000
 """Number of an exercise within its round that no round reaches: practice beside the rounds is drawn otherwise."""
 
@@ -86,8 +87,10 @@ class Supply:
         self.spent = False
         self._given: list[ExerciseRequest] = []
         self._construction = construction(graph, start)
-        self.elementary = frozenset(map(normalise, graph.elementary))
+        self.elementary = elementary_in(graph, None)
         """Ids of skills that are practised and examined, not taught."""
+        self.warnings: list[str] = []
+        """What the configuration names and the graph has not, a line each."""
         self._asked: Counter[tuple[Kind, str]] = Counter()
         self._edits: dict[str, Any] = {}
         self._edits_taken: set[str] = set()
@@ -283,6 +286,7 @@ class Supply:
         ids, and nothing is ordered twice. Returns the exercises.
         """
         minted, given_up = self._replay_events(events)
+        opened = any(request.kind in (Kind.TEXTBOOK, Kind.EXERCISE) for request in minted.values())
         exercises = []
         for segment, row in written:
             if row["id"] not in minted:
@@ -298,12 +302,14 @@ class Supply:
                 self._asked[request.kind, request.skills[0]] += 1
                 if request.id in given_up:
                     self._construction.fail(request.kind, request.skills[0])
+        if self._construction.done and self._config.graph.elementary:
+            self.elementary = elementary_in(self._config.graph, self._construction.graph())
         ordered = [request.kind for request in minted.values() if request.kind is not Kind.GIVEN]
         self._exercises_ordered = sum(map(trainable, ordered))
         practised = (request.skills[0] for request in minted.values() if request.kind is Kind.EXERCISE)
         opening = Counter(skill for skill in practised if skill not in self.elementary)
         self._round = max((opening - self._practised).values(), default=0)
-        self._opened = any(request.kind is Kind.TEXTBOOK for request in minted.values())
+        self._opened = opened
         return exercises
 
     def _replay_events(self, events: Iterable[Mapping[str, Any]]) -> tuple[dict[int, ExerciseRequest], set[int]]:
@@ -359,6 +365,8 @@ class Supply:
         else:
             if request.kind is Kind.GIVEN:
                 self._given.append(request)
+                if self.graph is None:
+                    self._construction.expect(request.skills)
             accepted = Accepted(request, ref, row["tokens"], row["prompt_tokens"], row["answer_hash"])
             return self._held.take(accepted, order=self._opened)
         return []
@@ -436,8 +444,21 @@ class Supply:
     def _set_graph(self, graph: SkillGraph) -> None:
         self.graph = graph
         self._briefs = briefs(graph)
-        elementary = self.elementary
-        self._lessons = Lessons(graph, self._briefs, self._config.generate, elementary, self._config.run.seed)
+        self.elementary = elementary_in(self._config.graph, graph)
+        self.warnings = self._strange_names(graph)
+        self._lessons = Lessons(graph, self._briefs, self._config.generate, self.elementary, self._config.run.seed)
+
+    def _strange_names(self, graph: SkillGraph) -> list[str]:
+        lines, words = [], self._config.graph.elementary
+        if words and (strange := names_of(graph).strange(words)):
+            lines.append(f"graph.elementary: no skill of the graph is named {_listed(strange)}; see `dsa graph show`")
+        beside = Counter(skill for seed in self._given for skill in seed.skills if skill not in self._briefs)
+        if beside:
+            lines.append(
+                f"generate.seeds: {beside.total()} exercises are of skills that the graph has not, and are trained on "
+                f"beside it: {_listed(list(beside))}"
+            )
+        return lines
 
     def _carry_out(self, name: str) -> None:
         """Put a handed-in skill into the graph and order its textbook and its first exercises."""
@@ -461,6 +482,8 @@ class Supply:
         Levels are mixed: what is practised at the beginning only is forgotten by the end.
         """
         for skill in self.taught:
+            if skill in self.textbooks:  # the user's own
+                continue
             self.order(Order(kind=Kind.TEXTBOOK, skills=(skill,), difficulty=1, parents=()))
         for _ in range(self._config.generate.exercises_per_skill):
             self.order_round()
@@ -493,6 +516,11 @@ class Supply:
             skills=self._briefs_of(request.skills),
             parents=tuple(self._refs[parent] for parent in request.parents),
         )
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return ", ".join(words[:_NAMED]) + more
 
 
 def _unknown(skill: str) -> SkillBrief:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from random import Random
 
 from dsa_ray.config import Config, ConfigError
@@ -10,6 +11,8 @@ from dsa_ray.embedded import syllabus
 from dsa_ray.embedded.families import FAMILIES
 from dsa_ray.embedded.partition import draw
 from dsa_ray.evaluation.exam import ExamError, Question, load_exam
+from dsa_ray.records import SkillGraph
+from dsa_ray.skills.graph import names_of
 
 DIFFICULTIES = (1, 2)
 """What the exam asks for: the difficulties at which teaching starts."""
@@ -39,6 +42,17 @@ def exam_of(config: Config, name: str | None = None) -> list[Question]:
         return load_exam(name)
     except ExamError as error:
         raise ConfigError(f"evaluate.exam: {error}") from None
+
+
+def on_graph(questions: Iterable[Question], graph: SkillGraph, others: bool = False) -> list[Question]:
+    """The questions on skills of a graph, whose names an exam may write in any spelling, under these skills' ids.
+
+    Args:
+        others: with the questions on other skills, as they are.
+    """
+    names, all_names = names_of(graph), names_of(graph, groups=True)
+    found = [(names.find(each.skill) or all_names.find(each.skill), each) for each in questions]
+    return [replace(each, skill=skill or each.skill) for skill, each in found if others or skill is not None]
 
 
 def _questions(skill: str, count: int, seed: int, difficulties: Sequence[int]) -> list[Question]:

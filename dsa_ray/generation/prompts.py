@@ -2,8 +2,9 @@
 
 A teacher template `<kind>.j2` has two blocks, `system` and `user`. The constant text is the same in every call of a
 kind; the variable fields are short, each on lines of its own. Template values are data: text that a model wrote is
-inserted, never interpreted. A folder of your own may replace any of the templates; those that it lacks are ours. A
-template of somebody else's reaches neither files outside these folders nor Python's own objects.
+inserted, never interpreted. A folder of your own may replace any of the templates; those that it lacks are ours
+(`own_templates` looks at it before anything starts). A template of somebody else's reaches neither files outside these
+folders nor Python's own objects.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -39,6 +41,12 @@ PARENTS = {
     Kind.GENERALIZED: 1,
     Kind.HINT: 1,
 }
+
+OF_LESSONS = frozenset({"syllabus", "sessions", "chosen", "concepts"})
+VALUES = OF_LESSONS | {"skill", "skills", "skill_names", "difficulty", "parents", "attempt", "found_wrong", "told"}
+"""What a teacher's template is rendered with."""
+STUDENT_VALUES = {"student.j2": frozenset({"question"}), "refine.j2": frozenset({"hint"})}
+"""What the others are rendered with."""
 
 
 class PromptError(Exception):
@@ -143,8 +151,8 @@ def student_answer(solution: str | None, answer: str | None) -> str:
 
 
 def version(name: str, templates: str | None = None) -> str:
-    """Template name (a kind, or `student`) and content hash, as stored with every written item."""
-    return _template(f"{name}.j2", templates)[1]
+    """Template name (a kind, `student` or a file's name) and content hash, as stored with every written item."""
+    return _template(f"{name.removesuffix('.j2')}.j2", templates)[1]
 
 
 def difficulty_words(difficulty: int) -> str:
@@ -198,7 +206,8 @@ def _line(text: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _environment(templates: str | None) -> Environment:
+def environment(templates: str | None) -> Environment:
+    """What reads and renders the templates of a folder, and the built-in ones that it lacks."""
     folders = [TEMPLATES] if templates is None else [Path(templates), TEMPLATES]
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(folders),
@@ -214,23 +223,45 @@ def _environment(templates: str | None) -> Environment:
 def _template(name: str, templates: str | None) -> tuple[Template, str]:
     if templates is not None and not Path(templates).is_dir():
         raise PromptError(f"{templates}: not a folder; give the folder that holds your templates")
-    environment = _environment(templates)
+    source, _ = source_of(name, templates)
     try:
-        source = environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
-        template = environment.get_template(name)
+        template = environment(templates).get_template(name)
     except TemplateError as error:
-        raise PromptError(f"template {name}: {type(error).__name__}: {error}") from None
+        raise PromptError(told(name, error)) from None
     digest = hashlib.blake2b(source.encode(), digest_size=4).hexdigest()
     return template, f"{name.removesuffix('.j2')}@{digest}"
 
 
+def source_of(name: str, templates: str | None) -> tuple[str, str]:
+    """The text of a template, and its file. Raises `PromptError`."""
+    jinja = environment(templates)
+    try:
+        source, where, _ = jinja.loader.get_source(jinja, name)  # type: ignore[union-attr]
+    except (TemplateError, UnicodeDecodeError) as error:
+        raise PromptError(told(name, error)) from None
+    return source, where or name
+
+
+def told(where: str, error: Exception) -> str:
+    """What is wrong with a template, in one line: the file, the line where it is known, and the error."""
+    line, text = None, str(error)
+    if isinstance(error, TemplateSyntaxError):
+        where, line, text = error.filename or error.name or where, error.lineno, error.message or text
+    for frame, number in walk_tb(error.__traceback__):
+        template = frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            where, line = template.filename, template.get_corresponding_lineno(number)
+    place = f"{where} line {line}" if line else where
+    return f"template {place}: {type(error).__name__}: {' '.join(text.split())}"
+
+
 def _block(template: Template, role: str, values: Mapping[str, Any]) -> str:
     if role not in template.blocks:
-        raise PromptError(f"template {template.name}: has no block {role!r}")
+        raise PromptError(f"template {template.filename}: has no block {role!r}")
     try:
         text = "".join(template.blocks[role](_context(template, values)))
-    except TemplateError as error:
-        raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None
+    except Exception as error:  # a template is a program: whatever it raises is a fault of its own
+        raise PromptError(told(str(template.name), error)) from None
     return text.strip()
 
 
@@ -242,5 +273,5 @@ def _context(template: Template, values: Mapping[str, Any]) -> Context:
 def _rendered(template: Template, values: Mapping[str, Any]) -> str:
     try:
         return "".join(template.root_render_func(_context(template, values))).strip()
-    except TemplateError as error:
-        raise PromptError(f"template {template.name}: {type(error).__name__}: {error}") from None
+    except Exception as error:  # a template is a program: whatever it raises is a fault of its own
+        raise PromptError(told(str(template.name), error)) from None

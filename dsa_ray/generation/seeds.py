@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
@@ -59,6 +59,22 @@ def read_seeds(source: SeedConfig) -> Iterator[Seed | BadSeed]:
         raise ConfigError(f"generate.seeds: {source.path} needs either `skill` or `skill_field`")
     for number, row in enumerate(islice(_rows(source.path), source.limit), start=1):
         yield _seed(row, number, source)
+
+
+def seeds_of(examples: Iterable[tuple[str, str, str]]) -> Iterator[Seed | BadSeed]:
+    """Skill, question and whole answer each, as a taxonomy has them: where the answer marks no final one and is too
+    long to be one itself, its last line is."""
+    for number, (skill, question, text) in enumerate(examples, start=1):
+        worked = _worked(question, text)
+        if worked is None:
+            solution, _, last = text.strip().rpartition("\n")
+            worked = (question, solution, last.strip()) if solution and len(last) <= LONGEST_ANSWER else None
+        if worked is None:
+            yield BadSeed(
+                number, f"an answer of {len(text)} characters without a final one of {LONGEST_ANSWER} at most"
+            )
+        else:
+            yield Seed(number, (skill,), worked[0], worked[1] or worked[2], worked[2])
 
 
 def _rows(path: str) -> Iterator[Any]:

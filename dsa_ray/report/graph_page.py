@@ -21,6 +21,7 @@ from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.report import words
 from dsa_ray.report.charts import svg
 from dsa_ray.report.charts.grid import BOX, HEIGHT, MARGIN, Placed, place
+from dsa_ray.skills.coverage import Coverage
 from dsa_ray.skills.graph import prerequisites
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -28,13 +29,19 @@ _TONES = 8
 """Colours between the elementary skills and the target."""
 
 
-def graph_page(graph: SkillGraph, facts: Mapping[str, Mapping[str, Any]] | None = None, title: str = "") -> str:
+def graph_page(
+    graph: SkillGraph,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "",
+    coverage: Coverage | None = None,
+) -> str:
     """The page as text.
 
     Args:
         graph: any size; thousands of skills stay usable.
         facts: what else is known of a skill, by id, such as `{"limit": {"accuracy": 0.9}}`: shown with its details.
         title: the target's name if not given.
+        coverage: exercises written on each session and key concept, shown behind them.
     """
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
@@ -50,7 +57,7 @@ def graph_page(graph: SkillGraph, facts: Mapping[str, Mapping[str, Any]] | None 
         drawing=_drawing(graph, placed),
         hidden_edges=placed.crowded,
         implied=placed.implied,
-        data=Markup(_script_json(_data(graph, placed, facts or {}))),
+        data=Markup(_script_json(_data(graph, placed, facts or {}, coverage))),
         style=Markup((_TEMPLATES / "graph.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
@@ -115,7 +122,9 @@ def _box(skill: Skill, corner: tuple[float, float], number: int, top: int, targe
     )
 
 
-def _data(graph: SkillGraph, placed: Placed, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _data(
+    graph: SkillGraph, placed: Placed, facts: Mapping[str, Mapping[str, Any]], coverage: Coverage | None
+) -> dict[str, Any]:
     numbers = {skill.id: number for number, skill in enumerate(graph.skills)}
     before = prerequisites(graph)
     counts = Counter(edge.prerequisite for edge in graph.edges)
@@ -131,11 +140,24 @@ def _data(graph: SkillGraph, placed: Placed, facts: Mapping[str, Mapping[str, An
                 "y": placed.corner[skill.id][1] + HEIGHT / 2,
                 "needs": [numbers[each] for each in before[skill.id]],
                 "facts": _facts(skill, counts[skill.id], facts.get(skill.id, {})),
-                "sessions": [[session.name, "; ".join(session.concepts)] for session in skill.sessions],
+                "sessions": _sessions(skill, coverage),
             }
             for skill in graph.skills
         ],
     }
+
+
+def _sessions(skill: Skill, coverage: Coverage | None) -> list[list[str]]:
+    """(name, key concepts) pairs, with the number of exercises written on each where it is known."""
+    if coverage is None:
+        return [[session.name, "; ".join(session.concepts)] for session in skill.sessions]
+    return [
+        [
+            f"{session.name} ({coverage.written(skill.id, place)})",
+            "; ".join(f"{name} ({coverage.written(skill.id, place, at)})" for at, name in enumerate(session.concepts)),
+        ]
+        for place, session in enumerate(skill.sessions)
+    ]
 
 
 def _facts(skill: Skill, needed_by: int, extra: Mapping[str, Any]) -> list[list[str]]:

@@ -57,6 +57,7 @@ def _progress(status: Mapping[str, Any]) -> dict[str, str]:
         "graph": f"{status['skills']} skills",
         "textbooks": f"{status['textbooks']} of {status['textbooks_wanted']}",
         "exercises": f"{status['written']} written, {status['rejected']} items rejected",
+        "coverage": _coverage(status.get("coverage", {})),
         "steps": f"{status['step']} of {status['steps']} ({status['textbook_steps']} of them on textbooks)",
         "training": ", ".join(
             _figure(key, value)
@@ -75,6 +76,13 @@ def _progress(status: Mapping[str, Any]) -> dict[str, str]:
         "restarts": str(max(0, status["attempt"] - 1)),
         "warnings": "; ".join(status.get("warnings", ())),
     }
+
+
+def _coverage(totals: Mapping[str, int]) -> str:
+    """Of subjects with a syllabus."""
+    if not totals.get("concepts"):
+        return ""
+    return f"{totals['covered']} of {totals['concepts']} key concepts have an exercise; see `dsa graph show`"
 
 
 def _read(run: RunView, name: str) -> dict[str, Any]:

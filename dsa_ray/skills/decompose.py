@@ -60,6 +60,7 @@ class Decomposition:
         self._queries = queries
         self._similar = similar
         self._elementary = {match_key(name): name for name in elementary if match_key(name)}
+        self._expected: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._skills: dict[str, Skill] = {}
         self._depth: dict[str, int] = {}
@@ -95,7 +96,7 @@ class Decomposition:
             ask: the teacher is asked about all its skills; otherwise only about those without prerequisites.
         """
         dropped = Dropped(graph.target)
-        places = {graph.target: self.target}
+        places, taken = {graph.target: self.target}, {self.target}
         steps = _steps_to(graph)
         needing = {edge.skill for edge in graph.edges}
         if not ask and graph.target in needing:
@@ -104,17 +105,20 @@ class Decomposition:
             if skill.id == graph.target:
                 self._describe(skill)
                 continue
-            known = self._known(skill.name, match_key(skill.name), dropped)
+            key = match_key(skill.name)
+            # Of one name with another of this graph: they are apart there, and stay so.
+            known = None if self._ids.get(key) in taken else self._known(skill.name, key, dropped)
             if known is None:
                 if len(self._skills) >= self._max_skills:
                     dropped.add(f"beyond the limit of {self._max_skills} skills", skill.name)
                     continue
                 depth = steps.get(skill.id, self._max_depth)
                 wanted = ask or skill.id not in needing
-                self._add(skill, match_key(skill.name), depth if wanted else self._max_depth)
+                self._add(skill, key, depth if wanted else self._max_depth)
                 known = skill.id
                 self._depth[known] = depth
             places[skill.id] = known
+            taken.add(known)
         for edge in graph.edges:
             if edge.prerequisite in places and edge.skill in places:
                 before, after = places[edge.prerequisite], places[edge.skill]
@@ -147,6 +151,10 @@ class Decomposition:
     def give_up(self, skill: str) -> None:
         """The teacher failed at this skill: without other answers it becomes a leaf."""
         self._answer(skill, None)
+
+    def expect(self, skills: Sequence[str]) -> None:
+        """Ids that skills of other spellings are to have when they are named."""
+        self._expected |= {match_key(skill): skill for skill in skills if skill not in self._skills}
 
     def take(self, kind: Kind, answer: Prerequisites, request: int, generator: str) -> None:
         """`accept`, as any construction of a graph does it."""
@@ -249,7 +257,7 @@ class Decomposition:
             return None
         name = self._elementary.get(key, name)
         skill = Skill(
-            id=normalise(name),
+            id=self._expected.get(key, normalise(name)),
             name=tidy(name),
             description=" ".join(description.split())[:_MAX_DESCRIPTION],
             found_from=dropped.skill,
@@ -276,7 +284,7 @@ class Decomposition:
         return None
 
     def _add(self, skill: Skill, key: str, depth: int) -> None:
-        self._ids[key] = skill.id
+        self._ids.setdefault(key, skill.id)
         self._skills[skill.id] = skill
         self._depth[skill.id] = depth
         if self._similar is not None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsa_ray.records import Edge, Skill, SkillGraph
-from dsa_ray.skills.graph import GraphError, build
-from dsa_ray.skills.names import match_key, normalise, tidy
+from dsa_ray.skills.graph import GraphError, build, names_of
+from dsa_ray.skills.names import Names, normalise, tidy
 from dsa_ray.skills.rows import text
 
 _MAX_NAMES = 100
@@ -63,12 +63,11 @@ def with_edit(graph: SkillGraph, edit: Edit) -> tuple[SkillGraph, str]:
     skill = normalise(edit.name)
     if not skill:
         raise GraphError(f"{edit.name!r:.80}: has neither a letter nor a digit")
-    ids = {known.id for known in graph.skills}
-    keys = {match_key(known.name): known.id for known in reversed(graph.skills)}
-    if skill in ids or match_key(edit.name) in keys:
+    known = names_of(graph, groups=True)
+    if known.find(edit.name) is not None:
         raise GraphError(f"{skill}: the graph has this skill already")
-    before = [_find(name, ids, keys) for name in edit.prerequisites]
-    after = [_find(name, ids, keys) for name in edit.needed_by] or [graph.target]
+    before = [_find(name, known) for name in edit.prerequisites]
+    after = [_find(name, known) for name in edit.needed_by] or [graph.target]
     new = Skill(
         id=skill,
         name=tidy(edit.name),
@@ -80,11 +79,13 @@ def with_edit(graph: SkillGraph, edit: Edit) -> tuple[SkillGraph, str]:
     return build(graph.target, [*graph.skills, new], [*graph.edges, *edges]), skill
 
 
-def _find(name: str, ids: set[str], keys: Mapping[str, str]) -> str:
-    found = name if name in ids else keys.get(match_key(name))
-    if found is None:
+def _find(name: str, known: Names) -> str:
+    found = known.all(name)
+    if not found:
         raise GraphError(f"{name!r:.80}: the graph has no such skill; see `dsa graph show`")
-    return found
+    if found[1:]:
+        raise GraphError(f"{name!r:.80}: is the name of {', '.join(found[:5])}; say which by its id")
+    return found[0]
 
 
 def _names(value: Any) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 
 from dsa_ray.records import Edge, Skill, SkillBrief, SkillGraph
-from dsa_ray.skills.names import match_key
+from dsa_ray.skills.names import Names, match_key
 from dsa_ray.skills.order import Network
 from dsa_ray.skills.rows import edge_from_row, edge_row, skill_from_row, skill_row, text
 
@@ -92,6 +92,11 @@ def descendants_of(graph: SkillGraph, skill: str) -> tuple[str, ...]:
     return _in_order(graph, nx.descendants(to_networkx(graph), skill))
 
 
+def names_of(graph: SkillGraph, groups: bool = False) -> Names:
+    """Finds the skills of a graph by what people call them; its headings only with `groups`."""
+    return Names((skill.id, skill.name) for skill in graph.skills if groups or not skill.group)
+
+
 def briefs(graph: SkillGraph) -> dict[str, SkillBrief]:
     """What prompts say of each skill, in learning order."""
     names = {skill.id: skill.name for skill in graph.skills}
@@ -118,7 +123,8 @@ def check(graph: SkillGraph) -> list[str]:
     """Everything that is wrong with a graph, one line each; empty if it is sound.
 
     Broken references (duplicates, unknown ids), cycles, orphans (skills that the target does not need), skills
-    without a name, names that are one skill in two spellings, levels and order that do not follow from the edges.
+    without a name, names that are one skill in two spellings (unless they are `apart`), levels and order that do not
+    follow from the edges.
     """
     faults = _reference_faults(graph.target, graph.skills, graph.edges)
     if faults:
@@ -128,7 +134,7 @@ def check(graph: SkillGraph) -> list[str]:
     if len(found) < len(graph.skills):
         return _cycle_faults(to_networkx(graph))
     faults = [f"{skill.id}: has no name" for skill in graph.skills if not skill.name.strip()]
-    faults += _spelling_faults(graph.skills)
+    faults += _spelling_faults(graph)
     return faults + _orphan_faults(graph, arrays) + _order_faults(graph, found)
 
 
@@ -246,11 +252,49 @@ def _cycle_faults(network: nx.DiGraph) -> list[str]:
     return sorted(faults)
 
 
-def _spelling_faults(skills: Sequence[Skill]) -> list[str]:
-    spellings: defaultdict[str, list[str]] = defaultdict(list)
-    for skill in skills:
-        spellings[match_key(skill.name)].append(skill.id)
-    return [f"{', '.join(ids)}: one skill in {len(ids)} spellings" for key, ids in spellings.items() if key and ids[1:]]
+def _spelling_faults(graph: SkillGraph) -> list[str]:
+    spellings: defaultdict[str, list[Skill]] = defaultdict(list)
+    for skill in graph.skills:
+        spellings[match_key(skill.name)].append(skill)
+    several = {key: same for key, same in spellings.items() if key and same[1:]}
+    over = headings(graph) if several else {}
+    one = [ids for same in several.values() if (ids := _not_apart(same, over))]
+    return [f"{', '.join(ids)}: one skill in {len(ids)} spellings" for ids in one]
+
+
+def _not_apart(same: Sequence[Skill], over: Mapping[str, frozenset[str]]) -> list[str]:
+    """Ids of the skills of one name that are not `apart` from every other one; names may come thousands of times."""
+    below = Counter((skill.group, heading) for skill in same for heading in over.get(skill.id, ()))
+    skills = sum(not skill.group for skill in same)
+    loose = Counter(skill.group for skill in same if skill.id not in over)
+
+    def clashes(skill: Skill) -> bool:
+        if any(below[skill.group, heading] > 1 for heading in over.get(skill.id, ())):
+            return True
+        if skill.group:
+            return skill.id not in over and loose[True] > 1
+        return skills > 1 and (skill.id not in over or loose[False] > 0)
+
+    return [skill.id for skill in same if clashes(skill)]
+
+
+def headings(graph: SkillGraph) -> dict[str, frozenset[str]]:
+    """The groups that each skill lies directly below; skills that lie below none are left out."""
+    groups = {skill.id for skill in graph.skills if skill.group}
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for edge in graph.edges:
+        if edge.skill in groups:
+            found[edge.prerequisite].add(edge.skill)
+    return {skill: frozenset(over) for skill, over in found.items()}
+
+
+def apart(one: Skill, other: Skill, over: Mapping[str, frozenset[str]]) -> bool:
+    """Whether two skills of one name are two all the same: a heading and a skill, or below different headings, as the
+    statistics of two disciplines. `over` is what `headings` gives."""
+    if one.group != other.group:
+        return True
+    above, beside = over.get(one.id, frozenset()), over.get(other.id, frozenset())
+    return above.isdisjoint(beside) and bool((above and beside) or (one.group and (above or beside)))
 
 
 def _order_faults(graph: SkillGraph, found: Mapping[str, int]) -> list[str]:

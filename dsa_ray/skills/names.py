@@ -9,9 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 MAX_ID = 80
 """Longer ids end in a hash of the whole name."""
+_MOST_COMPARED = 20_000
+"""With more pairs of names to compare, the nearest ones are not looked for: it would take seconds."""
 MAX_NAME = 160
 """Longer names are cut for display."""
 
@@ -78,6 +82,60 @@ def match_key(name: str) -> str:
     if words[1:] and words[0] in _ARTICLES:
         words = words[1:]
     return "-".join([_singular(word) for word in words if word not in _FILLER] or words)
+
+
+class Names:
+    """Which skills the words of a person or a file mean: the one place where names are looked up.
+
+    What means a skill is its id, or its name in any spelling (`match_key`).
+
+    Args:
+        skills: (id, name) pairs. Several may have one name, and words then mean all of these.
+    """
+
+    def __init__(self, skills: Iterable[tuple[str, str]] = ()) -> None:
+        self._names: dict[str, str] = {}
+        self._by_name: dict[str, list[str]] = {}
+        self._by_id: dict[str, str] | None = None
+        for id, name in skills:
+            self.add(id, name)
+
+    def add(self, id: str, name: str) -> None:
+        self._names[id] = name
+        if key := match_key(name):
+            self._by_name.setdefault(key, []).append(id)
+        self._by_id = None
+
+    def all(self, words: str) -> tuple[str, ...]:
+        """The ids of the skills that the words mean, in the order given; empty if there is none."""
+        for id in (words, normalise(words)):
+            if id in self._names:
+                return (id,)
+        key = match_key(words)
+        if key in self._by_name:
+            return tuple(self._by_name[key])
+        if self._by_id is None:  # what few names come to
+            self._by_id = {match_key(id): id for id in reversed(self._names)}
+        return (self._by_id[key],) if key and key in self._by_id else ()
+
+    def find(self, words: str) -> str | None:
+        """The first of `all`, or None."""
+        return next(iter(self.all(words)), None)
+
+    def ids(self, words: Iterable[str]) -> frozenset[str]:
+        """All ids that the words mean, and of those that mean no skill the ids that they would give."""
+        return frozenset(id for each in words for id in self.all(each) or (normalise(each),))
+
+    def strange(self, words: Iterable[str]) -> list[str]:
+        """What to say of each of the words that mean no skill: itself in quotes, and the name that is nearest."""
+        missing = [each for each in words if not self.all(each)]
+        few = len(self._names) * len(missing) <= _MOST_COMPARED
+        known = {name.lower(): name for name in self._names.values()} if few else {}
+        close = [get_close_matches(each.lower(), known, n=1) for each in missing]
+        return [
+            f"{each!r:.80}" + (f" (did you mean {known[near[0]]!r:.80}?)" if near else "")
+            for each, near in zip(missing, close, strict=True)
+        ]
 
 
 def tidy(name: str) -> str:

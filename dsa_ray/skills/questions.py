@@ -60,6 +60,10 @@ class Construction(Protocol):
         """What came up since the last call."""
         ...
 
+    def expect(self, skills: Sequence[str]) -> None:
+        """Ids of skills that there are exercises of already: one that is named in other words is to have its id."""
+        ...
+
     def take(self, kind: Kind, answer: Prerequisites, request: int, generator: str) -> None:
         """An answer to a question of this kind about `answer.skill`."""
         ...

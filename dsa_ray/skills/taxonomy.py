@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from dsa_ray.records import Edge, Kind, Prerequisites, Session, Skill, SkillBrief, SkillGraph
@@ -76,6 +77,9 @@ class TaxonomyBuild:
     def questions(self) -> list[Question]:
         new, self._new = self._new, []
         return new
+
+    def expect(self, skills: Sequence[str]) -> None:
+        """Subjects have ids with their disciplines, whatever exercises there are."""
 
     def take(self, kind: Kind, answer: Prerequisites, request: int, generator: str) -> None:
         """An answer to a question that is open; others change nothing."""

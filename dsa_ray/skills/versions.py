@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.skills.cycles import resolve
-from dsa_ray.skills.graph import GraphError, build, orphans
+from dsa_ray.skills.graph import GraphError, apart, build, headings, orphans
 from dsa_ray.skills.names import match_key
 
 _COMPARED = ("name", "description", "level", "group", "sessions")
@@ -65,7 +65,8 @@ def merge(ours: SkillGraph, theirs: SkillGraph) -> tuple[SkillGraph, list[str]]:
 
     The target is the first one's, or, where that is but a prerequisite in the second, the second one's.
 
-    A skill of the second is one of the first if their ids or the keys of their names (`names.match_key`) are equal.
+    A skill of the second is one of the first if their ids or the keys of their names (`names.match_key`) are equal and
+    they are not `graph.apart`.
     The same edge keeps the greater evidence; edges that contradict each other are resolved by it.
 
     Raises:
@@ -103,14 +104,21 @@ def merge(ours: SkillGraph, theirs: SkillGraph) -> tuple[SkillGraph, list[str]]:
 def _same_skills(ours: SkillGraph, theirs: SkillGraph) -> tuple[dict[str, str], list[str]]:
     """Id in theirs -> id in the union."""
     ids = {skill.id for skill in ours.skills}
-    keys = {match_key(skill.name): skill.id for skill in ours.skills if match_key(skill.name)}
-    places, notes = {}, []
-    for skill in theirs.skills:
-        same = skill.id if skill.id in ids else keys.get(match_key(skill.name), skill.id)
-        if same != skill.id:
-            notes.append(f"{skill.id}: taken for {same}, another spelling")
-        places[skill.id] = same
-    return places, notes
+    named: dict[str, list[Skill]] = {}
+    for skill in ours.skills:
+        named.setdefault(match_key(skill.name), []).append(skill)
+    above, places = headings(theirs), {}
+    over = headings(ours)
+    for skill in reversed(theirs.skills):  # headings come before what lies below them
+        places[skill.id] = skill.id
+        if skill.id in ids or not match_key(skill.name):
+            continue
+        over[skill.id] = frozenset(places[heading] for heading in above.get(skill.id, ()))
+        same = [known for known in named.get(match_key(skill.name), ()) if not apart(known, skill, over)]
+        if same:
+            places[skill.id] = same[-1].id
+    taken = [(skill.id, places[skill.id]) for skill in theirs.skills if places[skill.id] != skill.id]
+    return places, [f"{id}: taken for {same}, another spelling" for id, same in taken]
 
 
 def _both(ours: Skill, theirs: Skill) -> Skill:

@@ -13,8 +13,8 @@ GRAPH = SkillGraph(
 
 
 def frontier(**values) -> Frontier:
-    made = Frontier(FrontierConfig(**{"gate": 0.5, "window": 3, **values}), {"e"})
-    made.use(GRAPH)
+    made = Frontier(FrontierConfig(**{"gate": 0.5, "window": 3, **values}))
+    made.use(GRAPH, {"e"})
     return made
 
 

@@ -12,7 +12,7 @@ import pytest
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.host import CuratorHost
 from dsa_ray.curriculum.supply import Supply
-from dsa_ray.records import Assignment, Kind
+from dsa_ray.records import Assignment, ExerciseRequest, Kind
 from dsa_ray.skills.edits import Edit
 from dsa_ray.skills.files.formats import graph_text
 from dsa_ray.skills.graph import check
@@ -213,3 +213,49 @@ def test_a_taxonomy_is_built_practised_and_counted_from_end_to_end() -> None:
     assert again.supply.graph == supply.graph
     assert again.supply.coverage.rows(supply.graph) == supply.coverage.rows(supply.graph)
     assert again.supply.book.unsettled == supply.book.unsettled
+
+
+def test_elementary_skills_of_another_spelling_than_the_files_are_not_taught(tmp_path: Path) -> None:
+    path = tmp_path / "g.yaml"
+    path.write_text(graph_text(a_graph("adding-fractions>limits", "limits>calculus"), "yaml"))
+    config = small_config(graph={"file": str(path), "elementary": ["Adding fraction"]})
+    events: list[dict[str, Any]] = []
+    curator = Curator(config, events.append, supply=Supply(config, events.append, read_start(config.graph)))
+    curator.start()
+    assert curator.supply.elementary == {"adding-fractions"}
+    assert curator.supply.taught == ("limits", "calculus")
+    assert curator.warnings() == []
+    assert requests(events, "adding-fractions")[Kind.TEXTBOOK] == 0
+    assert requests(events, "limits")[Kind.TEXTBOOK] == 1
+
+
+def test_a_run_that_is_gone_on_with_has_ordered_as_many_rounds_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "g.yaml"
+    path.write_text(graph_text(a_graph("adding-fractions>limits", "limits>calculus"), "yaml"))
+    config = small_config(graph={"file": str(path), "elementary": ["Adding fraction"]}, generate={"replay": 4})
+    events: list[dict[str, Any]] = []
+    first = Curator(config, events.append, supply=Supply(config, events.append, read_start(config.graph)))
+    first.start()
+    again = Supply(config, events.append, read_start(config.graph))
+    again.restore(list(events), [])
+    assert again._round == first.supply._round == config.generate.exercises_per_skill
+
+
+def test_what_a_drawn_graph_lacks_is_a_warning_and_seeds_give_their_id_to_what_the_teacher_names() -> None:
+    config = small_config(graph={"elementary": ["Fraction", "Vectors"]})
+    world = World(config)
+    seeds = [("integral",), ("word-problems",), ("word-problems", "integral")]
+    requests = [ExerciseRequest(id=n, kind=Kind.GIVEN, skills=skills) for n, skills in enumerate(seeds, start=1)]
+    rows = [numbers_for(Assignment(request=request, skills=()), request.id) for request in requests]
+    world.curator.restore_supply([], [(0, row) for row in rows])
+    world.curator.start()
+    while world.curator.supply.graph is None:
+        world.write()
+    supply = world.curator.supply
+    assert {skill.id for skill in supply.graph.skills} >= {"integral", "fraction"}
+    assert "integrals" not in {skill.id for skill in supply.graph.skills}
+    assert supply.elementary == {"fraction", "vectors"}
+    assert world.curator.status()["warnings"] == [
+        "graph.elementary: no skill of the graph is named 'Vectors'; see `dsa graph show`",
+        "generate.seeds: 2 exercises are of skills that the graph has not, and are trained on beside it: word-problems",
+    ]

@@ -6,6 +6,7 @@ import pytest
 from dsa_ray.config import ConfigError
 from dsa_ray.curriculum.curator import Curator
 from dsa_ray.curriculum.mixing import Mixing, group_phase
+from dsa_ray.records import ExerciseRequest, Kind
 from dsa_ray.storage.state import pack_state, unpack_state
 from tests.curriculum.simulation import World, small_config
 from tests.skills.builders import a_graph
@@ -190,6 +191,16 @@ def alone(**curriculum) -> tuple[Mixing, list[dict]]:
     events: list[dict] = []
     config = small_config(curriculum={"sampler": "skill_it", "rounds": 4, "evaluations": 1, **curriculum})
     return Mixing(config, lambda: a_graph("a>b", "b>calculus"), lambda: {}, events.append), events
+
+
+def test_targets_are_found_in_whatever_spelling_they_are_written():
+    mixing, _ = alone(setting="out_of_domain", targets=["The calculus", "AS"])
+    assert [mixing.trains(request("calculus")), mixing.trains(request("b"))] == [False, True]
+    assert not mixing.trains(request("a", "as"))
+
+
+def request(*skills: str) -> ExerciseRequest:
+    return ExerciseRequest(id=1, kind=Kind.EXERCISE, skills=skills)
 
 
 def test_a_skill_without_held_out_exercises_counts_as_the_mean_of_the_others():

@@ -2,8 +2,10 @@ from collections import Counter
 from random import Random
 
 from dsa_ray.embedded import compose, syllabus
-from dsa_ray.embedded.exam import exam
+from dsa_ray.embedded.exam import exam, on_graph
 from dsa_ray.embedded.partition import draw
+from dsa_ray.evaluation.exam import Question
+from tests.skills.builders import a_graph
 
 
 def test_the_exam_is_the_same_for_the_same_seed_and_has_every_skill():
@@ -36,3 +38,11 @@ def test_both_sides_of_the_split_are_populated_at_every_difficulty():
         for difficulty in range(1, 6):
             draw(rng, skill.id, difficulty, for_exam=True)
             draw(rng, skill.id, difficulty)
+
+
+def test_questions_are_those_on_skills_of_the_graph_in_whatever_spelling():
+    graph = a_graph("limits>calculus")
+    skills = ("The limit", "limits", "Calculus", "Sums")
+    questions = [Question(skill=skill, question="?", answer="1") for skill in skills]
+    assert [question.skill for question in on_graph(questions, graph)] == ["limits", "limits", "calculus"]
+    assert [question.skill for question in on_graph(questions, graph, others=True)][3:] == ["Sums"]

@@ -83,3 +83,12 @@ def test_a_failed_run_names_its_reason_until_it_is_resumed() -> None:
     summary = {"state": "failed"}
     assert state(1600.0, status=STATUS, failure=failure, summary=summary).endswith("failed: the trainer failed: NaN")
     assert "at work" in state(1003.0, status={**STATUS, "time": 1002.0}, failure=failure, summary=summary)
+
+
+def test_a_taxonomys_run_shows_how_many_key_concepts_have_an_exercise() -> None:
+    totals = {"coverage": {"concepts": 40, "covered": 12}}
+    lines = status_lines(Run({"status.json": {**STATUS, **totals}}), now=1003.0)
+    assert "  coverage   12 of 40 key concepts have an exercise; see `dsa graph show`" in lines
+    for none in ({"concepts": 0, "covered": 0}, {}):
+        lines = status_lines(Run({"status.json": {**STATUS, "coverage": none}}), now=1003.0)
+        assert not any("coverage" in line for line in lines)

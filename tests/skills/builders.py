@@ -8,11 +8,13 @@ from dsa_ray.records import Edge, Session, Skill, SkillGraph
 from dsa_ray.skills.graph import build
 
 
-def a_graph(*links: str, target: str = "calculus", alone: tuple[str, ...] = ()) -> SkillGraph:
+def a_graph(
+    *links: str, target: str = "calculus", alone: tuple[str, ...] = (), groups: tuple[str, ...] = ()
+) -> SkillGraph:
     """Each link `a>b` says that a is needed for b."""
     pairs = [tuple(link.split(">")) for link in links]
     ids = sorted({target, *alone, *(end for pair in pairs for end in pair)})
-    skills = [Skill(id=skill, name=skill.title()) for skill in ids]
+    skills = [Skill(id=skill, name=skill.title(), group=skill in groups) for skill in ids]
     return build(target, skills, [Edge(prerequisite=before, skill=after) for before, after in pairs])
 
 

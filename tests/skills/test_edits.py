@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsa_ray.skills.edits import Edit, with_edit
-from dsa_ray.skills.graph import GraphError, check
+from dsa_ray.skills.graph import GraphError, build, check
 from tests.skills.builders import a_graph
 
 CALCULUS = a_graph("limit>calculus", "number>limit")
@@ -45,3 +47,13 @@ def test_any_row_is_an_edit_of_the_graph_or_refused(row: object) -> None:
 def test_the_target_cannot_come_before_a_new_skill() -> None:
     with pytest.raises(GraphError, match="cycle"):
         with_edit(CALCULUS, Edit(name="Slope", prerequisites=("calculus",)))
+
+
+def test_a_name_that_several_skills_have_is_to_be_said_by_its_id() -> None:
+    graph = a_graph("p-sampling>p", "b-sampling>b", "p>science", "b>science", target="science", groups=("p", "b"))
+    skills = [replace(skill, name="Sampling") if skill.id.endswith("sampling") else skill for skill in graph.skills]
+    graph = build(graph.target, skills, graph.edges)
+    with pytest.raises(GraphError, match="'Samplings': is the name of b-sampling, p-sampling; say which by its id"):
+        with_edit(graph, Edit(name="Surveys", prerequisites=("Samplings",)))
+    made, _ = with_edit(graph, Edit(name="Surveys", prerequisites=("p-sampling",)))
+    assert ("p-sampling", "surveys") in {(edge.prerequisite, edge.skill) for edge in made.edges}

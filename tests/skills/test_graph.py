@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 
@@ -10,6 +11,7 @@ from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.skills.graph import (
     GraphError,
     ancestors_of,
+    apart,
     briefs,
     build,
     check,
@@ -17,21 +19,16 @@ from dsa_ray.skills.graph import (
     descendants_of,
     extra_fields,
     from_node_link,
+    headings,
     learning_order,
     prerequisites,
     prerequisites_of,
     to_networkx,
     to_node_link,
 )
-
-
-def a_graph(*links: str, target: str = "calculus", alone: tuple[str, ...] = ()) -> SkillGraph:
-    """Each link `a>b` says that a is needed for b."""
-    pairs = [tuple(link.split(">")) for link in links]
-    ids = sorted({target, *alone, *(end for pair in pairs for end in pair)})
-    skills = [Skill(id=skill, name=skill.title()) for skill in ids]
-    return build(target, skills, [Edge(prerequisite=before, skill=after) for before, after in pairs])
-
+from dsa_ray.skills.names import match_key
+from tests.skills.builders import a_graph
+from tests.skills.builders import graphs as graphs_with_groups
 
 CALCULUS = a_graph("limit>derivative", "derivative>calculus", "limit>calculus", "number>limit", "function>limit")
 
@@ -156,6 +153,37 @@ def test_check_finds_orphans_and_skills_in_two_spellings() -> None:
         "cooking: orphan, calculus does not need it",
         "analysis: orphan, calculus does not need it",
     ]
+
+
+def test_one_name_may_stand_below_different_headings_and_for_a_heading_and_a_skill() -> None:
+    names = {"sampling": "Sampling", "other": "sampling", "third": "Samplings", "heading": "Sampling"}
+
+    def faults(*links: str, groups: tuple[str, ...] = ("physics", "biology")) -> list[str]:
+        graph = a_graph(*links, target="science", groups=groups)
+        skills = [dataclasses.replace(skill, name=names.get(skill.id, skill.name)) for skill in graph.skills]
+        return check(build("science", skills, graph.edges))
+
+    below = ("physics>science", "biology>science")
+    assert faults("sampling>physics", "other>biology", *below) == []
+    assert faults("sampling>physics", "other>physics", *below) == ["sampling, other: one skill in 2 spellings"]
+    assert faults("sampling>physics", "other>biology", "third>physics", *below) == [
+        "sampling, third: one skill in 2 spellings"
+    ]
+    assert faults("sampling>physics", "other>science", *below) == ["sampling, other: one skill in 2 spellings"]
+    assert faults("sampling>heading", "heading>science", groups=("heading",)) == []
+
+
+@given(graph=graphs_with_groups(st.sampled_from(["Sampling", "samplings", "Other"]), most=6))
+def test_skills_of_one_name_are_a_fault_unless_each_is_apart_from_every_other(graph: SkillGraph) -> None:
+    over = headings(graph)
+    same = {
+        one.id
+        for one in graph.skills
+        for other in graph.skills
+        if one is not other and match_key(one.name) == match_key(other.name) and not apart(one, other, over)
+    }
+    told = [fault.split(": ")[0].split(", ") for fault in check(graph) if "spellings" in fault]
+    assert sorted(id for ids in told for id in ids) == sorted(same)
 
 
 def test_check_finds_wrong_levels_and_wrong_order() -> None:

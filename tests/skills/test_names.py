@@ -3,7 +3,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dsa_ray.skills import names
-from dsa_ray.skills.names import MAX_ID, MAX_NAME, match_key, normalise, tidy
+from dsa_ray.skills.names import MAX_ID, MAX_NAME, Names, match_key, normalise, tidy
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,34 @@ def test_display_names_keep_the_words_and_lose_the_list() -> None:
 @given(st.from_regex(r"[A-Za-z][A-Za-z0-9 -]{0,90}", fullmatch=True))
 def test_the_quick_way_for_plain_names_gives_the_same_id(name: str) -> None:
     assert names._plain_slug(name) == names._slug(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "skill"),
+    [
+        ("s1", "s1"),
+        ("Adding fractions", "s1"),
+        ("adding-fractions", "s1"),
+        ("The adding of a fraction", None),
+        ("Fraction, adding", None),
+        ("ADDING FRACTION", "s1"),
+        ("limit", "limits"),
+        ("the Limits", "limits"),
+        ("Chain rules", "chain-rule"),
+        ("composite derivative", "chain-rule"),
+        ("?!", None),
+        ("", None),
+    ],
+)
+def test_words_mean_a_skill_by_its_id_or_its_name_in_any_spelling(words: str, skill: str | None) -> None:
+    known = Names([("s1", "Adding fractions"), ("limits", "Limits"), ("chain-rule", "Composite derivatives")])
+    assert known.find(words) == skill
+    assert known.ids([words]) == {skill or normalise(words)}
+
+
+def test_one_name_may_mean_several_skills_and_what_means_none_is_told_with_the_nearest() -> None:
+    known = Names([("physics-statistics", "Statistics"), ("biology-statistics", "Statistics")])
+    assert known.all("statistic") == ("physics-statistics", "biology-statistics")
+    assert known.find("statistic") == "physics-statistics"
+    known.add("limits", "Limits")
+    assert known.strange(["statistics", "Limmits", "zzz"]) == ["'Limmits' (did you mean 'Limits'?)", "'zzz'"]

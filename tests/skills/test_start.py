@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from dsa_ray.config import ConfigError, GraphConfig, parse
+from dsa_ray.config import Config, ConfigError, GraphConfig, parse
 from dsa_ray.skills.decompose import Decomposition
 from dsa_ray.skills.files.formats import graph_text
-from dsa_ray.skills.graph import GraphError
-from dsa_ray.skills.start import construction, read_start
+from dsa_ray.skills.graph import GraphError, to_node_link
+from dsa_ray.skills.start import check_names, construction, elementary_in, graph_of, read_start
 from dsa_ray.skills.taxonomy import TaxonomyBuild
+from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.tiny_model import tiny_llama
 from tests.skills.builders import a_graph
 
@@ -82,3 +83,90 @@ def test_a_missing_file_is_named_by_its_key() -> None:
 def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], fault: str) -> None:
     with pytest.raises(ConfigError, match=fault):
         graph_config(**keys)
+
+
+GRAPH = a_graph("adding-fractions>limits", "limits>calculus")
+
+
+def named(folder: Path, **keys: Any) -> Config:
+    """A run from a file with `GRAPH`, that names skills elsewhere."""
+    data: dict[str, Any] = {
+        "run": {"name": "x", "storage": str(folder)},
+        "graph": {"target": "Calculus", "file": put(folder, "g.yaml", graph_text(GRAPH, "yaml"))},
+    }
+    for section, values in keys.items():
+        data[section] = {**data.get(section, {}), **values}
+    return parse(data)
+
+
+OUT = {"sampler": "skill_it", "setting": "out_of_domain"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"graph": {"elementary": ["Limits", "Limmits"]}}, "graph.elementary: 'Limmits' (did you mean 'Limits'?)"),
+        ({"curriculum": {**OUT, "targets": ["zzz"]}}, "curriculum.targets: 'zzz' names no skill of"),
+        ({"generate": {"seeds": [{"path": "a.jsonl", "skill": "Lines"}]}}, "generate.seeds: 'Lines'"),
+    ],
+)
+def test_a_name_that_means_no_skill_of_a_graph_that_is_there_is_one_line(tmp_path: Path, keys: Any, told: str) -> None:
+    config = named(tmp_path, **keys)
+    with pytest.raises(GraphError) as error:
+        check_names(config, read_start(config.graph))
+    assert str(error.value).startswith(told)
+    assert "\n" not in str(error.value)
+    grown = named(tmp_path, **{**keys, "graph": {**keys.get("graph", {}), "grow": True}})
+    check_names(grown, read_start(grown.graph))
+
+
+def test_names_in_other_spellings_are_found_in_a_graph_that_is_there(tmp_path: Path) -> None:
+    seeds = [{"path": "a.jsonl", "skill": "limit"}, {"path": "b.jsonl", "skill_field": "topic"}]
+    config = named(
+        tmp_path,
+        graph={"elementary": ["The adding of fractions", "adding-fraction"]},
+        curriculum={**OUT, "targets": ["the limit"]},
+        generate={"seeds": seeds},
+    )
+    check_names(config, read_start(config.graph))
+
+
+def test_elementary_skills_are_the_graphs_own_and_what_it_lacks_counts_by_the_id_it_would_have(tmp_path: Path) -> None:
+    config = graph_config(elementary=["Adding fraction", "Powers"])
+    assert elementary_in(config, None) == {"adding-fraction", "powers"}
+    whole = named(tmp_path)
+    with RunFolder.create(str(tmp_path), whole) as run:
+        assert graph_of(run) is None
+        run.write_text("graph.json", json.dumps(to_node_link(GRAPH)))
+        assert elementary_in(config, graph_of(run)) == {"adding-fractions", "powers"}
+
+
+def leaf(folder: Path, place: str, *questions: str, **fields: Any) -> None:
+    (folder / place).mkdir(parents=True)
+    examples = [{"question": question, "answer": "Yes."} for question in questions]
+    (folder / place / "qna.yaml").write_text(json.dumps({"version": 3, "seed_examples": examples, **fields}))
+
+
+def test_the_folder_of_a_taxonomy_is_a_graph_with_examples(tmp_path: Path) -> None:
+    leaf(tmp_path, "skills/limits", "Is 0 a limit of 1/n?")
+    leaf(tmp_path, "skills/sums", "Is 2 the sum of 1 and 1?", document={"repo": "https://x.org"})
+    leaf(tmp_path, "old", "?", version=1)
+    config = graph_config(file=str(tmp_path))
+    start = json.loads(json.dumps(read_start(config)))
+    graph = construction(config, start).graph()
+    assert graph.target == "calculus"
+    assert {skill.id for skill in graph.skills if not skill.group} == {"limits", "sums"}
+    assert start["exercises"] == [
+        ["limits", "Is 0 a limit of 1/n?", "Yes."],
+        ["sums", "Is 2 the sum of 1 and 1?", "Yes."],
+    ]
+    assert [fault.split(": ")[0] for fault in start["faults"]] == [f"{tmp_path}/old/qna.yaml", "sums"]
+
+
+def test_a_folder_that_is_no_taxonomy_or_a_faulty_one_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=r"^graph\.file: .* holds no usable qna\.yaml"):
+        read_start(graph_config(file=str(tmp_path)))
+    leaf(tmp_path, "skills/limit", "?")
+    leaf(tmp_path, "skills/limits", "?")
+    with pytest.raises(GraphError, match=r"graph\.file: limit, limits: one skill in 2 spellings; see `dsa graph check"):
+        read_start(graph_config(file=str(tmp_path)))

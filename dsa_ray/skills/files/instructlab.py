@@ -55,6 +55,11 @@ class Taxonomy:
     """Files and examples that could not be used, one line each."""
 
 
+def is_taxonomy(path: str | Path) -> bool:
+    """Whether this is a folder with a `qna.yaml` somewhere in it."""
+    return Path(path).is_dir() and next(_files(Path(path)), None) is not None
+
+
 def read_taxonomy(folder: str | Path, target: str | None = None) -> Taxonomy:
     """Read a whole taxonomy.
 

@@ -22,7 +22,7 @@ import yaml
 from dsa_ray.records import Edge, Skill, SkillGraph
 from dsa_ray.skills.files.bounds import load_yaml
 from dsa_ray.skills.graph import GraphError, Make, build
-from dsa_ray.skills.names import match_key, normalise
+from dsa_ray.skills.names import Names, normalise
 from dsa_ray.skills.rows import edge_from_row, session_row, skill_from_row, text
 
 HEADER = """\
@@ -75,9 +75,9 @@ def read(content: str, what: str = "graph file", make: Make = build) -> SkillGra
     rows = [_checked(row, f"{what}: skill {number}") for number, row in enumerate(data["skills"], 1)]
     try:
         skills = [_skill(row) for row in rows]
-        names = _Names(skills)
+        names = Names((skill.id, skill.name) for skill in skills)
         edges = [_edge(need, skill, names) for row, skill in zip(rows, skills, strict=True) for need in _needs(row)]
-        return make(names.find(text(data.get("target"))), skills, edges)
+        return make(_found(text(data.get("target")), names), skills, edges)
     except TypeError as error:
         raise GraphError(f"{what}: {error}") from None
     except GraphError as error:
@@ -143,21 +143,14 @@ def _needs(row: Mapping[str, Any]) -> list[Any]:
     return needs
 
 
-def _edge(need: Any, skill: Skill, names: _Names) -> Edge:
+def _found(name: str, names: Names) -> str:
+    """The id; the name itself where there is no such skill, which whoever makes the graph finds out."""
+    return names.find(name) or name
+
+
+def _edge(need: Any, skill: Skill, names: Names) -> Edge:
     row = need if isinstance(need, Mapping) else {"skill": need}
     if "skill" not in row or row.keys() - _EDGE_FIELDS:
         raise TypeError(f"{skill.name}: needs {dict(row)!r:.80} should be a name, or `skill` with its origin")
-    before = names.find(text(row["skill"]))
+    before = _found(text(row["skill"]), names)
     return edge_from_row({"found_by": _HAND, **row, "source": before, "target": skill.id})
-
-
-class _Names:
-    """Finds skills by id or name."""
-
-    def __init__(self, skills: Sequence[Skill]) -> None:
-        self._ids = {skill.id for skill in skills}
-        self._keys = {match_key(skill.name): skill.id for skill in reversed(skills)}
-
-    def find(self, name: str) -> str:
-        """The id; the name itself where there is no such skill, which whoever makes the graph finds out."""
-        return name if name in self._ids else self._keys.get(match_key(name) or name, name)
