@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ _PIECE = re.compile("|".join(map(re.escape, _PIECES)) + "|[a-z]|[0-9]")
 _NUMBER = {piece: place for place, piece in enumerate((*_PIECES, *ascii_lowercase, *"0123456789"), start=1)}
 WARMUP = 50
 IGNORED = -100
+CHAIN_BATCH = 128
+CHAINED = 0.8
+"""Share of the variables beyond the first that hang on another one."""
 
 
 class Encoder(Protocol):
@@ -74,6 +78,19 @@ class Learner:
         ids, answers = self._batch(texts)
         targets = ids[:, 1:].masked_fill(ids[:, 1:] == 0, IGNORED) if loss_on == "all" else _only(ids, answers)
         rate = min((self._step + 1) / WARMUP, (self._steps - self._step) / max(1, self._steps - WARMUP))
+        return self._step_on(ids, targets, rate)
+
+    def train_queries(self, texts: Sequence[tuple[str, Sequence[str]]]) -> float:
+        """One step on texts that ask for several values, the last piece of each; the rate stays at its peak."""
+        rows = [self._encode(prompt + " , ".join(values)) for prompt, values in texts]
+        ids = torch.tensor(rows, device=self.model.device)
+        targets = torch.full_like(ids[:, 1:], IGNORED)
+        pieces_each = len(self._encode(texts[0][1][0])) + 1
+        last = slice(ids.shape[1] - 2 - pieces_each * (len(texts[0][1]) - 1), None, pieces_each)
+        targets[:, last] = ids[:, 1:][:, last]
+        return self._step_on(ids, targets, min((self._step + 1) / WARMUP, 1.0))
+
+    def _step_on(self, ids: Tensor, targets: Tensor, rate: float) -> float:
         for optimizer, peak in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
@@ -116,6 +133,34 @@ def pretrain(learner: Learner, setting: Setting, seed: int) -> None:
         learner.train_texts([lookup(rng, setting.task.skills) for _ in range(setting.batch)])
 
 
+def pretrain_chains(learner: Learner, setting: Setting, seed: int) -> None:
+    """Every variable of short chains is asked for, in one text: what was answered before helps with what comes next."""
+    rng = Random(f"chains-{seed}")
+    for _ in range(setting.chains):
+        learner.train_queries([chain(rng, setting.task.skills) for _ in range(CHAIN_BATCH)])
+
+
+def chain(rng: Random, variables: int) -> tuple[str, list[str]]:
+    """Clauses of chains of one or two variables, and the variables with their values in an order of their own.
+
+    E.g. ("Input: c = not a , f = val 0 , a = val 1. Output: ", ["f = val 0", "c = val 0", "a = val 1"])
+    """
+    letters, bits = rng.sample(ascii_lowercase, variables), [rng.randrange(2) for _ in range(variables)]
+    roots: list[int] = []
+    clauses = []
+    for place, letter in enumerate(letters):
+        if roots and rng.random() < CHAINED:
+            root = rng.choice(roots)
+            clauses.append(f"{letter} = {'val' if bits[place] == bits[root] else 'not'} {letters[root]}")
+        else:
+            roots.append(place)
+            clauses.append(f"{letter} = val {bits[place]}")
+    rng.shuffle(clauses)
+    values = [f"{letter} = val {bit}" for letter, bit in zip(letters, bits, strict=True)]
+    rng.shuffle(values)
+    return f"Input: {' , '.join(clauses)}. Output: ", values
+
+
 def lookup(rng: Random, clauses: int) -> tuple[str, str]:
     """E.g. ("Input: c = not q , a = val 1 , f = val m. Output: f", " = val m")."""
     letters = rng.sample(ascii_lowercase, 2 * clauses)
@@ -132,7 +177,10 @@ def base_model(setting: Setting, folder: Path, seed: int) -> tuple[Any, Encoder]
     if setting.lookups:
         path = folder / f"base-{seed}.pt"
         if not path.exists():
-            pretrain(Learner(setting, model, encode, setting.lookups), setting, seed)
+            rate, matrix_rate = setting.lookup_rates or (setting.learning_rate, setting.matrix_rate)
+            first = dataclasses.replace(setting, learning_rate=rate, matrix_rate=matrix_rate)
+            pretrain(Learner(first, model, encode, setting.lookups), setting, seed)
+            pretrain_chains(Learner(setting, model, encode, setting.chains), setting, seed)
             torch.save(model.state_dict(), path)
         model.load_state_dict(torch.load(path, weights_only=True))
     return model, encode

@@ -1,21 +1,23 @@
 """Ladders through replicas against the very same generations one by one: generations per second.
 
-    python jobs/bench/ladders.py [--quick] [--ladders 64] [--pairs 3]
+    python jobs/bench/ladders.py [--quick] [--ladders 256] [--at-once 64] [--pairs 3]
 
-The built-in student, served by vLLM, climbs; the exact writers, which take no time, are its teacher. Every chat that
-the ladders put to the student is kept, and then put to it again, each by itself, with as many under way as there were
-ladders. What a ladder adds is waiting: for the answer before the next question. Both sides in turns, on a warm engine;
-the last ladders of a pair run out alone, so more ladders cost less.
+The built-in student, served by vLLM, climbs; the exact writers are its teacher. Everything that the ladders asked of
+either is kept, and then asked again, each by itself, with as many under way as there were ladders: the teacher's texts
+pass the examiner again, and the student's answers are marked. What a ladder adds is waiting: for the answer before the
+next question. Both sides in turns, on a warm engine; the last ladders of a pair run out alone, so more cost less.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
@@ -23,31 +25,38 @@ from _result import at_least, finish
 from yoda import SHAPE, SKILLS, configuration, one
 
 from dsa_ray.actors.replica import Replica, student_teacher
+from dsa_ray.config import Config
 from dsa_ray.embedded import shipped, syllabus
 from dsa_ray.embedded.engine import ExactEngine
 from dsa_ray.engines.base import EngineAnswer, build
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.generation.checks import Examiner
 from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.ladders.judging import attempt
 from dsa_ray.ladders.ladder import Ladder
-from dsa_ray.records import SkillBrief
+from dsa_ray.records import Assignment, Completion, SkillBrief, Written
 from dsa_ray.streams.climber import Answering, Basic, Climber
 
 MAX_TOKENS = 64
 
 
 class Kept:
-    """The student's replica, and everything that it was asked."""
+    """Teacher and student, and everything that they were asked."""
 
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
+    def __init__(self, teacher: Replica, student: Replica) -> None:
+        self.teacher, self.student = teacher, student
+        self.written: list[tuple[Assignment, Sequence[Written]]] = []
         self.asked: list[tuple[Any, ...]] = []
+
+    async def write(self, assignment: Assignment, parents: Sequence[Written] = ()) -> Completion:
+        self.written.append((assignment, parents))
+        return await self.teacher.write(assignment, parents)
 
     async def converse(
         self, chat: Sequence[Mapping[str, str]], max_tokens: int, temperature: float, seed: int | None = None
     ) -> tuple[EngineAnswer, str]:
         self.asked.append((chat, max_tokens, temperature, seed))
-        return await self._replica.converse(chat, max_tokens, temperature, seed)
+        return await self.student.converse(chat, max_tokens, temperature, seed)
 
 
 def main() -> int:
@@ -81,18 +90,19 @@ async def measure(ladders: int, at_once: int, pairs: int) -> list[dict[str, floa
             began = time.monotonic()
             kept = await climb(student, Random(f"pair-{number}"), ladders, at_once, config, base)
             climbed_s, began = time.monotonic() - began, time.monotonic()
-            await singles(student, kept.asked, at_once)
-            single_s, count = time.monotonic() - began, len(kept.asked)
+            await singles(kept, at_once, config, base)
+            single_s, count = time.monotonic() - began, len(kept.asked) + len(kept.written)
             rates = {"ladders_per_s": count / climbed_s, "singles_per_s": count / single_s}
-            found.append({"generations": float(count), **{name: round(rate, 2) for name, rate in rates.items()}})
+            kinds = {"generations": float(count), "of_the_student": float(len(kept.asked))}
+            found.append({**kinds, **{name: round(rate, 2) for name, rate in rates.items()}})
         return found
     finally:
         await student.stop()
 
 
-async def climb(student: Replica, rng: Random, ladders: int, at_once: int, config: Any, base: str) -> Kept:
-    """So many ladders; what the student was asked."""
-    known, kept = syllabus.load(), Kept(student)
+async def climb(student: Replica, rng: Random, ladders: int, at_once: int, config: Config, base: str) -> Kept:
+    """So many ladders; what was asked for them."""
+    known, kept = syllabus.load(), Kept(Replica("teacher", config, ExactEngine()), student)
     basics = []
     for number in range(ladders):
         skill, difficulty = SKILLS[number % len(SKILLS)], 1 + number % 2
@@ -101,7 +111,7 @@ async def climb(student: Replica, rng: Random, ladders: int, at_once: int, confi
         basics.append(Basic(id=number + 1, exercise=exercise, version="exact", skills=(brief,), difficulty=difficulty))
     with AnswerChecker(config.evaluate.answer_timeout_s) as checker:
         climber = Climber(
-            Replica("teacher", config, ExactEngine()),
+            kept,
             kept,
             Examiner(config, StudentTokenizer(base), []).examine,
             checker,
@@ -114,15 +124,26 @@ async def climb(student: Replica, rng: Random, ladders: int, at_once: int, confi
     return kept
 
 
-async def singles(student: Replica, asked: Sequence[tuple[Any, ...]], at_once: int) -> None:
-    """The same generations, each by itself."""
-    places = asyncio.Semaphore(at_once)
+async def singles(kept: Kept, at_once: int, config: Config, base: str) -> None:
+    """The same generations, each by itself, in an order of their own; examined and marked like those of ladders."""
+    places, examine = asyncio.Semaphore(at_once), Examiner(config, StudentTokenizer(base), []).examine
+    exercise, loop = one(Random("marked"), SKILLS[0], 1), asyncio.get_running_loop()
+    with AnswerChecker(config.evaluate.answer_timeout_s) as checker, ThreadPoolExecutor(1) as judges:
 
-    async def one_by_itself(call: tuple[Any, ...]) -> None:
-        async with places:
-            await student.converse(*call)
+        async def text(call: tuple[Assignment, Sequence[Written]]) -> None:
+            async with places:
+                completion = await kept.teacher.write(*call)
+                await loop.run_in_executor(judges, examine, completion)
 
-    await asyncio.gather(*map(one_by_itself, asked))
+        async def answer(call: tuple[Any, ...]) -> None:
+            async with places:
+                given, version = await kept.student.converse(*call)
+                marked = functools.partial(attempt, exercise, given.text, given.finish_reason, version, checker)
+                await loop.run_in_executor(judges, marked)
+
+        calls = [*map(text, kept.written), *map(answer, kept.asked)]
+        Random("order").shuffle(calls)
+        await asyncio.gather(*calls)
 
 
 if __name__ == "__main__":
