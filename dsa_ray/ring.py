@@ -164,12 +164,15 @@ class Ring:
     def tend(self) -> dict[str, Any]:
         """The curator's status, after letting replicas come and go by the backlog (`generate.min_replicas`).
 
+        Those that answer garbage are ended and replaced.
+
         Raises:
             RingBroken: a part has ended that should not have, or the curator has failed.
         """
         status = self.status()
         if status["failure"]:
             raise RingBroken(status["failure"])
+        self._pool.replace(status["garbage"])
         self._pool.scale(status["backlog"])
         return status
 

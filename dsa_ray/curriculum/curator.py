@@ -316,6 +316,8 @@ class Curator:
             "rejections": dict(supply.rejected),
             "queue_depth": supply.book.queue_depth,
             "outstanding": supply.book.outstanding,
+            "garbage": supply.garbage.to_replace,
+            "replaced": supply.garbage.replaced.total(),
             "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
             "epoch": self.epochs.number,
@@ -347,6 +349,7 @@ class Curator:
         return {
             "rejected": dict(supply.rejected),
             "truncated": supply.truncated,
+            "replaced": dict(supply.garbage.replaced),
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
             "coverage": supply.coverage.rows(supply.graph) if supply.graph else [],
@@ -380,6 +383,7 @@ class Curator:
                 f"{self._config.dynamics.drop_cap:.0%} of the exercises would be gone; look at them before raising it"
             )
         lines += self.refused.warnings()
+        lines += self.supply.garbage.warnings()
         if self._clock.jumps:
             lines.append(f"the clock jumped {self._clock.jumps} times; no deadline ran meanwhile")
         return lines

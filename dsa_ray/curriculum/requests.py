@@ -192,8 +192,11 @@ class RequestBook:
             self._waiting[request.kind] -= 1
         return request
 
-    def fail(self, request_id: int, attempt: int) -> tuple[ExerciseRequest, bool] | None:
+    def fail(self, request_id: int, attempt: int, spare: bool = False) -> tuple[ExerciseRequest, bool] | None:
         """An attempt was rejected: queue the next one, or close the request.
+
+        Args:
+            spare: it goes out once more even if this was its last attempt.
 
         Returns:
             The request and whether it is final; None when this attempt is no longer the current one.
@@ -202,11 +205,20 @@ class RequestBook:
         if lease is None or lease.request.attempt != attempt:
             return None
         del self._leased[request_id]
-        if attempt + 1 >= self._attempts:
+        if attempt + 1 >= self._attempts and not spare:
             self._waiting[lease.request.kind] -= 1
             return lease.request, True
         self._requeue(lease.request)
         return lease.request, False
+
+    def take_back(self, replica: str, incarnation: int) -> int:
+        """A process is to be replaced: queue what it holds. Nobody died of these requests. Returns how many."""
+        who = replica, str(incarnation)
+        held = [each for each in self._leased.values() if (each.replica, str(each.incarnation)) == who]
+        for lease in held:
+            del self._leased[lease.request.id]
+            self._requeue(lease.request)
+        return len(held)
 
     def adopt(self, request: ExerciseRequest) -> None:
         """Take over a request that was minted elsewhere: its id and its place among its cause's orders are used."""

@@ -40,3 +40,15 @@ class Router:
         if len(self._teachers) == 1 or not number.isdecimal():
             return 0
         return next((teacher for teacher, end in enumerate(self._ends) if int(number) < end), 0)
+
+    def replaceable(self, replica: str) -> int | None:
+        """The same, or None where another process would answer alike: behind an address, or what is no replica."""
+        teacher = self.teacher_of(replica)
+        known = replica.rpartition("-")[2].isdecimal() and self._teachers[teacher].kind != "openai"
+        return teacher if known else None
+
+
+def writer_of(generator_version: str) -> tuple[str, int] | None:
+    """(replica, incarnation) of what a replica wrote, from e.g. `0/teacher-1.17`; None where no replica did."""
+    name, _, incarnation = generator_version.rpartition("/")[2].rpartition(".")
+    return (name, int(incarnation)) if name and incarnation.isdecimal() else None

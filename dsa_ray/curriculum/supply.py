@@ -12,11 +12,12 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.garbage import UNREADABLE, Garbage
 from dsa_ray.curriculum.held_back import Accepted, HeldBack
 from dsa_ray.curriculum.lessons import Lessons
 from dsa_ray.curriculum.places import Places
 from dsa_ray.curriculum.requests import RequestBook
-from dsa_ray.curriculum.routing import Router
+from dsa_ray.curriculum.routing import Router, writer_of
 from dsa_ray.curriculum.spending import Spending
 from dsa_ray.curriculum.table import trainable
 from dsa_ray.records import (
@@ -78,6 +79,9 @@ class Supply:
         self.book = RequestBook(
             generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed, self._router.teacher
         )
+        self.garbage = Garbage(self._router.replaceable)
+        self._spared: set[int] = set()
+        self._now = 0.0
         answer = max(generate.max_tokens, generate.max_textbook_tokens)
         self.spending = Spending(generate.budget, (max(1, config.teacher.max_model_len - answer), answer))
         self.spent = False
@@ -198,6 +202,9 @@ class Supply:
 
     def lease(self, replica: str, incarnation: str, n: int, now: float) -> list[Assignment]:
         """Requests for a replica, with the words and places that their prompts need."""
+        self._now = now
+        if self.garbage.condemned(replica, int(incarnation)):
+            return []
         room = self.spending.room(self.book.outstanding)
         if room == 0 and self.book.outstanding == 0:
             self._end_spending()
@@ -217,7 +224,9 @@ class Supply:
             if request is None:
                 request = request_from_row(row)
                 self.book.adopt(request)
+            self._judge(request, row)
             exercises += self._book(request, segment, row)
+        self._condemn()
         if self.graph is None:
             self._ask()
         return exercises
@@ -226,10 +235,11 @@ class Supply:
         """Count failed attempts; order the next attempt or close the request. Returns exercises that this releases."""
         released = []
         for row in rows:
-            outcome = self.book.fail(row["id"], row["attempt"])
+            outcome = self.book.fail(row["id"], row["attempt"], self._spare(row))
             if outcome is None:
                 continue
             request, final = outcome
+            self._judge(request, row)
             self.rejected[row["reason"]] += 1
             self.spending.book(request, row, accepted=False)
             told = {"final": final, "reason": row["reason"], "detail": row.get("detail", "")}
@@ -237,7 +247,30 @@ class Supply:
             self._emit({"event": "reject", "id": request.id, **told, **cost})
             if final:
                 released += self._given_up(request)
+        self._condemn()
         return released
+
+    def _judge(self, request: ExerciseRequest, row: Row) -> None:
+        """Hold an answer for or against the replica that gave it."""
+        if (writer := writer_of(row.get("generator_version", ""))) is not None:
+            self.garbage.add(*writer, request.kind.value, row.get("reason") in UNREADABLE)
+
+    def _spare(self, row: Row) -> bool:
+        """Whether a request goes out once more after its last attempt: a replica that looks broken spoils none."""
+        writer = writer_of(row.get("generator_version", ""))
+        last = row["attempt"] + 1 >= self._config.generate.attempts
+        if writer is None or not last or row["reason"] not in UNREADABLE or row["id"] in self._spared:
+            return False
+        if not self.garbage.suspicious(writer[0]):
+            return False
+        self._spared.add(row["id"])
+        return True
+
+    def _condemn(self) -> None:
+        """Replicas that answer garbage get nothing more, and what they hold is given to others."""
+        for found in self.garbage.look(self._now):
+            taken = self.book.take_back(found["replica"], found["incarnation"])
+            self._emit({"event": "garbage", **found, "reissued": taken})
 
     def order(self, order: Order, cause: tuple[int, int] | None = None, nth: int = 0) -> ExerciseRequest | None:
         """Order one item; None when its cause has ordered it before, or the budget of exercises is spent."""
