@@ -106,6 +106,10 @@ class TeacherConfig(Section):
     """Share of a GPU's memory that vLLM may take (GPU only)."""
     kv_cache_gib: float = Field(default=0.5, gt=0)
     """Size of the KV cache (CPU only)."""
+    input_price: float | None = Field(default=None, ge=0)
+    """Price of a million prompt tokens; none: `generate.budget.input_price`. A teacher whose prices are 0 is free."""
+    output_price: float | None = Field(default=None, ge=0)
+    """Price of a million answer tokens; none: `generate.budget.output_price`."""
 
 
 class PoolTeacher(TeacherConfig):
@@ -382,6 +386,18 @@ class Config(Section):
         """The teachers: those of `teachers`, or `teacher` alone."""
         return self.teachers or (PoolTeacher(**self.teacher.model_dump(), replicas=self.generate.replicas),)
 
+    @property
+    def prices(self) -> tuple[tuple[float, float], ...]:
+        """Of each teacher of the pool: price of a million prompt tokens, and of a million answer tokens."""
+        budget = self.generate.budget
+        return tuple(
+            (
+                budget.input_price if one.input_price is None else one.input_price,
+                budget.output_price if one.output_price is None else one.output_price,
+            )
+            for one in self.pool
+        )
+
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
         _check_secrets(self)
@@ -436,11 +452,10 @@ def _check_teacher(config: Config) -> None:
     for role, needed in (("questions", True), ("answers", checks.votes), ("critiques", checks.judge)):
         if needed and not any(role in one.writes for one in config.pool):
             raise ValueError(f"teachers: none of them writes {role}; name it under `writes` of one of them")
-    budget = config.generate.budget
-    if budget.money is not None and not (budget.input_price or budget.output_price):
+    if config.generate.budget.money is not None and not any(map(any, config.prices)):
         raise ValueError(
             "generate.budget.money: without a price it would never bind; set generate.budget.input_price and "
-            "generate.budget.output_price, per million tokens"
+            "generate.budget.output_price, per million tokens, or the input_price and output_price of a teacher"
         )
     least = config.generate.min_replicas
     if least is not None and least > min(one.replicas for one in config.pool):

@@ -19,6 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dsa_ray.actors.meter import Meter
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 Lease = Callable[[int], Awaitable[list[Assignment]]]
 """Asks the curator for at most n assignments; raises ConnectionError while the curator cannot be reached."""
 
+NOTHING = EngineAnswer(text="", finish_reason="error", output_tokens=0)
 GATHER_S = 0.01
 """Requests that end together are replaced by one call to the curator."""
 LEASE_TIMEOUT_S = 10.0
@@ -227,6 +229,7 @@ class Replica:
             "tokens_per_s": meter.tokens_per_s(),
             "idle_ratio": meter.idle_ratio(),
             "last_progress_s": meter.last_progress_s(),
+            "estimates": getattr(self._engine, "estimates", False),
         }
 
     async def stop(self) -> None:
@@ -317,7 +320,7 @@ class Replica:
         try:
             answer, version = await self._generate(call)
         except EngineError as error:
-            answer = EngineAnswer(text=str(error)[:500], finish_reason="error", output_tokens=0)
+            answer = replace(error.spent or NOTHING, text=str(error)[:500], finish_reason="error")
             version = self._engine.version
         origin = self._config.teacher.model, f"{version}/{self.name}.{self.incarnation}"
         return completion(assignment, prompt, answer, origin, time.monotonic() - began)

@@ -335,7 +335,12 @@ class Curator:
             "edits": len(supply.edits),
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "reviews": supply.in_review,
-            "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
+            "spent": {
+                "tokens": supply.output_tokens,
+                "money": round(supply.spending.money, 4),
+                "over": supply.spent,
+                "teachers": supply.closed_teachers,
+            },
             "generated": {
                 "prompts": supply.spending.total.input_tokens,
                 "answers": supply.spending.total.output_tokens,
@@ -384,6 +389,9 @@ class Curator:
             )
         lines += self.refused.warnings()
         lines += self.supply.garbage.warnings()
+        if not self.supply.spent:
+            closed = self.supply.closed_teachers
+            lines += [f"generate.budget: spent on teachers.{number}; the other teachers write on" for number in closed]
         if self._clock.jumps:
             lines.append(f"the clock jumped {self._clock.jumps} times; no deadline ran meanwhile")
         return lines

@@ -121,6 +121,10 @@ class RequestBook:
         out = sum(self._route(lease.request) == teacher for lease in self._leased.values())
         return len(self._queues[teacher]) + out
 
+    def outstanding_at(self, teacher_of: Callable[[str], int]) -> Counter[int]:
+        """Requests that are out, by the number of the teacher whose replica holds them."""
+        return Counter(teacher_of(lease.replica) for lease in self._leased.values())
+
     def unsettled_of(self, kind: Kind) -> int:
         """How many requests of a kind are neither accepted nor finally rejected."""
         return self._waiting[kind]
@@ -183,6 +187,15 @@ class RequestBook:
         for request in dropped:
             self._waiting[request.kind] -= 1
         return dropped
+
+    def reroute(self, teacher: int) -> int:
+        """Give what waits for a teacher to those who are drawn for it now. Returns how many."""
+        queues = self._queues.pop(teacher, _Queues())
+        for queue in vars(queues).values():
+            for request in reversed(queue):
+                suspect = queue is queues.suspects
+                self._queues[self._route(request)].add_again(request, suspect)
+        return len(queues)
 
     def settle(self, request_id: int) -> ExerciseRequest | None:
         """The item is written. Returns its request, or None when it was settled before or is not known."""

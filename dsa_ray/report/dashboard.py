@@ -85,7 +85,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         _split("Failed requests", "generate_errors", "replica"),
         _split("Since the last answer", "generate_silent_seconds", "replica", "s"),
         _split("Tokens written and asked", "generate_tokens", "of", about="accepted / answers is the accepted share."),
-        _plain("Spent", "spent_money", about="At generate.budget's prices."),
+        _plain("Spent", "spent_money", about="At the teachers' prices."),
     )),
     ("Curriculum", (
         Panel("Written", ((_newest("exercises_written"), "{{run}} exercises"),

@@ -93,7 +93,7 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
      {"level": f"level of the graph from 0; `{LEVELS}+` from {LEVELS} on"}),
     ("generate_tokens", "Tokens of generation so far, rejected attempts included.",
      {"of": "prompts; answers; accepted: those answers that were"}),
-    ("spent_money", "What that cost at generate.budget's prices.", {}),
+    ("spent_money", "What that cost at the teachers' prices.", {}),
 )  # fmt: skip
 METRICS = tuple(Metric(name=f"{PREFIX}{name}", help=text, labels=labels) for name, text, labels in _TABLE)
 BY_NAME = {metric.name: metric for metric in METRICS}
