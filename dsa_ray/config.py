@@ -31,6 +31,25 @@ from dsa_ray.sections import (
 Group = Literal["core", "teacher", "student", "rank"]
 GROUPS: tuple[str, ...] = get_args(Group)
 ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+Quantization = Literal[
+    "awq",
+    "gptq",
+    "fp8",
+    "modelopt",
+    "modelopt_fp4",
+    "compressed-tensors",
+    "experts_int8",
+    "quark",
+    "torchao",
+    "inc",
+    "mxfp4",
+    "mxfp8",
+    "fp8_per_tensor",
+    "fp8_per_block",
+    "fp8_per_channel",
+    "int8_per_channel_weight_only",
+    "nvfp4_per_token",
+]
 MOST_ANSWER_S = 2.0
 """No check of an item takes longer."""
 
@@ -100,6 +119,19 @@ class TeacherConfig(Section):
     """In which the weights are held; `auto` takes the model's own."""
     max_model_len: Positive = 1024
     """Longest prompt plus answer, tokens."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter in PEFT's format that the model is served with (vllm only)."""
+    quantization: Quantization | None = None
+    """How the weights are quantised (vllm only); none: as the model itself says. `fp8_per_tensor` and others quantise a
+    whole model while it is loaded."""
+    chat_template: str | None = None
+    """File with a Jinja chat template in place of the tokenizer's own (vllm only)."""
+    prefix_caching: bool = True
+    """Prompts that begin alike are computed once (vllm only)."""
+    temperature: float | None = Field(default=None, ge=0)
+    """Of this teacher's sampling; none: `generate.temperature`."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Of this teacher's sampling; none: `generate.top_p`."""
     tensor_parallel: Positive = 1
     """GPUs per replica."""
     memory_fraction: Share = 0.9
@@ -110,6 +142,11 @@ class TeacherConfig(Section):
     """Price of a million prompt tokens; none: `generate.budget.input_price`. A teacher whose prices are 0 is free."""
     output_price: float | None = Field(default=None, ge=0)
     """Price of a million answer tokens; none: `generate.budget.output_price`."""
+
+    @property
+    def generator(self) -> str:
+        """What its texts say that they were written by."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
 
 
 class PoolTeacher(TeacherConfig):
@@ -448,6 +485,8 @@ def _check_teacher(config: Config) -> None:
             raise ValueError(f"{name}.base_url: an openai teacher needs its endpoint; set {name}.base_url=http://...")
         if one.kind == "python" and not one.factory:
             raise ValueError(f"{name}.factory: a python teacher needs it; set {name}.factory=package.module:callable")
+        if one.kind != "vllm":
+            _check_vllm_only(name, one)
     checks = config.generate.checks
     for role, needed in (("questions", True), ("answers", checks.votes), ("critiques", checks.judge)):
         if needed and not any(role in one.writes for one in config.pool):
@@ -471,6 +510,12 @@ def _check_teacher(config: Config) -> None:
             f"generate.max_textbook_tokens: {config.generate.max_textbook_tokens} leaves no room for a prompt in "
             f"teacher.max_model_len {shortest}; lower the one or raise the other"
         )
+
+
+def _check_vllm_only(name: str, teacher: TeacherConfig) -> None:
+    for key in ("adapter", "quantization", "chat_template", "prefix_caching"):
+        if getattr(teacher, key) != TeacherConfig.model_fields[key].default:
+            raise ValueError(f"{name}.{key}: has no effect with {name}.kind={teacher.kind}; leave it out")
 
 
 _OWNED_DEEPSPEED_KEYS = {

@@ -61,6 +61,7 @@ def student_teacher(config: Config) -> TeacherConfig:
     It keeps to its part of a card that it shares.
     """
     changes = {"kind": "vllm", "model": config.student.model, "max_model_len": config.student.max_model_len}
+    changes |= dict.fromkeys(("adapter", "quantization", "chat_template", "temperature", "top_p"))
     part = config.cluster.student_gpus
     if 0 < part < 1:
         changes["memory_fraction"] = min(config.teacher.memory_fraction, part)
@@ -316,13 +317,13 @@ class Replica:
     async def _complete(self, assignment: Assignment, parents: tuple[Written, ...]) -> Completion:
         began = time.monotonic()
         prompt = render(assignment, parents, self._config.generate.prompts)
-        call = call_for(assignment, parents, prompt, self._config.generate)
+        call = call_for(assignment, parents, prompt, self._config)
         try:
             answer, version = await self._generate(call)
         except EngineError as error:
             answer = replace(error.spent or NOTHING, text=str(error)[:500], finish_reason="error")
             version = self._engine.version
-        origin = self._config.teacher.model, f"{version}/{self.name}.{self.incarnation}"
+        origin = self._config.teacher.generator, f"{version}/{self.name}.{self.incarnation}"
         return completion(assignment, prompt, answer, origin, time.monotonic() - began)
 
     async def _parents(self, assignment: Assignment) -> tuple[Written, ...]:

@@ -20,6 +20,7 @@ from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, EngineRefused
 from dsa_ray.engines.engine_thread import EngineThread
 from dsa_ray.generation.tokens import with_chat_template
+from dsa_ray.served_files import adapter_rank, chat_template
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class _Core(Protocol):
     max_model_len: int
 
     async def generate(self, prompt: list[int], params: Any, request_id: str) -> Any: ...
+
+    async def adapt(self, adapter: Any) -> None: ...
 
     async def reload(self, path: str, landed: Callable[[], None]) -> None: ...
 
@@ -94,8 +97,32 @@ class VLLMEngine:
             ) from error
         except Exception as error:
             raise EngineRefused(f"teacher.model: vLLM cannot serve {self._path}: {_first_line(error)}") from error
-        with_chat_template(self._core.tokenizer)
+        await self._adapt(self._core)
+        self._take_template(self._core.tokenizer)
         self._merge_system = not _takes_system(self._core.tokenizer)
+
+    async def _adapt(self, core: _Core) -> None:
+        """Load the adapter now: with the first request it would be that request's failure."""
+        if self._teacher.adapter is None:
+            return
+        from vllm.lora.request import LoRARequest
+
+        # One adapter for the engine's whole life: its name never stands for other weights in the prefix cache.
+        request = LoRARequest("teacher", 1, str(Path(self._teacher.adapter).expanduser().resolve()))
+        try:
+            await core.adapt(request)
+        except Exception as error:
+            raise EngineRefused(
+                f"teacher.adapter: vLLM cannot serve {self._teacher.adapter} with {self._path}: {_first_line(error)}"
+            ) from error
+
+    def _take_template(self, tokenizer: Any) -> None:
+        if self._teacher.chat_template is not None:
+            try:
+                tokenizer.chat_template = chat_template(self._teacher.chat_template)
+            except ValueError as error:
+                raise EngineRefused(f"teacher.chat_template: {error}") from error
+        with_chat_template(tokenizer)
 
     async def generate(self, call: EngineCall) -> EngineAnswer:
         core = self._running()
@@ -153,7 +180,11 @@ class VLLMEngine:
             "max_num_seqs": self._concurrency,
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
+            "quantization": teacher.quantization,
+            "enable_prefix_caching": teacher.prefix_caching,
         }
+        if teacher.adapter is not None:
+            common |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter_rank(teacher.adapter)}
         if self._gpus > 0:
             gpu = {"tensor_parallel_size": teacher.tensor_parallel, "gpu_memory_utilization": teacher.memory_fraction}
             return common | gpu
@@ -168,12 +199,17 @@ class _InProcess:
         self._thread = EngineThread(lambda: _open_in_process(arguments))
         self.tokenizer = self._thread.engine.get_tokenizer()
         self.max_model_len = self._thread.engine.model_config.max_model_len
+        self._more: dict[str, Any] = {}
+
+    async def adapt(self, adapter: Any) -> None:
+        await self._thread.call(lambda engine: engine.add_lora(adapter))
+        self._more = {"lora_request": adapter}
 
     async def generate(self, prompt: list[int], params: Any, request_id: str) -> Any:
         from vllm.exceptions import VLLMClientError
 
         try:
-            return await self._thread.generate({"prompt_token_ids": prompt}, params, request_id)
+            return await self._thread.generate({"prompt_token_ids": prompt}, params, request_id, **self._more)
         except (VLLMClientError, ValueError) as error:
             raise EngineError(_first_line(error)) from error
 
@@ -202,6 +238,11 @@ class _OwnProcess:
         self._engine = AsyncLLM.from_engine_args(settings, stat_loggers=_stat_loggers(ray_metrics))
         self.tokenizer = self._engine.get_tokenizer()
         self.max_model_len = self._engine.model_config.max_model_len
+        self._more: dict[str, Any] = {}
+
+    async def adapt(self, adapter: Any) -> None:
+        await self._engine.add_lora(adapter)
+        self._more = {"lora_request": adapter}
 
     async def guard(self) -> None:
         """Let the engine end when this process does, however that comes."""
@@ -212,7 +253,8 @@ class _OwnProcess:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         try:
-            outputs = [out async for out in self._engine.generate({"prompt_token_ids": prompt}, params, request_id)]
+            answers = self._engine.generate({"prompt_token_ids": prompt}, params, request_id, **self._more)
+            outputs = [out async for out in answers]
         except EngineDeadError as error:
             raise EngineDead(_first_line(error)) from error
         except (VLLMClientError, EngineGenerateError) as error:

@@ -6,6 +6,8 @@ would do beside the engine is left out (prompts come as tokens, answers stay tok
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import queue
 import threading
 import time
@@ -24,9 +26,20 @@ from dsa_ray.records import Assignment, Kind
 
 BATCH = 32
 """Ray Data LLM's own default; a round is a multiple of it."""
+STOP_S = 60.0
 BLOCK_BYTES = 16 * 2**10
 """Of the stream: with Ray Data's default the rows of many rounds would be gathered into one block."""
-POLL_S = 0.005
+
+
+def missing() -> str:
+    """Why there is no Ray Data LLM here; empty where there is one."""
+    if importlib.util.find_spec("vllm") is None:
+        return "vLLM is not installed"
+    try:
+        from ray.data.llm import build_processor, vLLMEngineProcessorConfig  # noqa: F401
+    except ImportError as error:
+        return f"it cannot be imported ({error})"
+    return ""
 
 
 class Gate:
@@ -35,15 +48,21 @@ class Gate:
     def __init__(self) -> None:
         self._rows: list[dict[str, Any]] = []
         self._over = False
+        self._changed = asyncio.Event()
 
     async def open(self, rows: list[dict[str, Any]]) -> None:
         self._rows = rows
+        self._changed.set()
 
     async def end(self) -> None:
         self._over = True
+        self._changed.set()
 
     async def take(self) -> list[dict[str, Any]] | None:
-        """The next rows, at most a batch; none when it is all over."""
+        """The next rows, at most a batch, once there are any; none when it is all over."""
+        while not self._rows and not self._over:
+            self._changed.clear()
+            await self._changed.wait()
         if self._over:
             return None
         taken, self._rows = self._rows[:BATCH], self._rows[BATCH:]
@@ -62,10 +81,8 @@ class DataLLM:
         self._gate = ray.remote(Gate).options(num_cpus=0).remote()
         self._done: queue.Queue[int | BaseException] = queue.Queue()
         stream = _processor(self._engine._arguments(), model, threads, config.generate.in_flight)(_source(self._gate))
-        threading.Thread(target=self._consume, args=(stream,), daemon=True).start()
-
-    def ready(self) -> bool:
-        return True
+        self._thread = threading.Thread(target=self._consume, args=(stream,), daemon=True)
+        self._thread.start()
 
     def play(self, work: Sequence[Assignment]) -> dict[str, Any]:
         """Output tokens, and seconds from the opening of the gate to the last row."""
@@ -81,7 +98,9 @@ class DataLLM:
         return {"tokens": tokens, "seconds": time.perf_counter() - began}
 
     def end(self) -> None:
+        """Let the stream end; its engine ends with it."""
         ray.get(self._gate.end.remote())
+        self._thread.join(STOP_S)
 
     def _consume(self, stream: Any) -> None:
         try:
@@ -130,7 +149,7 @@ def _processor(arguments: dict[str, Any], model: str, threads: int, in_flight: i
 
 def _asked(row: dict[str, Any]) -> dict[str, Any]:
     sampling = {name: row[name] for name in ("max_tokens", "temperature", "top_p")}
-    return {"tokenized_prompt": row["tokenized_prompt"], "sampling_params": sampling}
+    return {"tokenized_prompt": row["tokenized_prompt"], "sampling_params": {**sampling, "detokenize": False}}
 
 
 def _answered(row: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +185,4 @@ class _Rounds(Datasource):
 
 def _read(gate: Any) -> Iterator[pa.Table]:
     while (rows := ray.get(gate.take.remote())) is not None:
-        if rows:
-            yield pa.Table.from_pylist(rows)
-        else:
-            time.sleep(POLL_S)
+        yield pa.Table.from_pylist(rows)
