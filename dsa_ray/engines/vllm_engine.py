@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, EngineRefused
 from dsa_ray.engines.engine_thread import EngineThread
-from dsa_ray.generation.tokens import with_chat_template
+from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
 from dsa_ray.served_files import adapter_rank, chat_template
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class VLLMEngine:
         self._ray_metrics = ray_metrics
         self._core: _Core | None = None
         self._numbers = itertools.count()
+        self._template: str | None = None
         self._merge_system = False
         self.version = "0"
 
@@ -98,8 +99,8 @@ class VLLMEngine:
         except Exception as error:
             raise EngineRefused(f"teacher.model: vLLM cannot serve {self._path}: {_first_line(error)}") from error
         await self._adapt(self._core)
-        self._take_template(self._core.tokenizer)
-        self._merge_system = not _takes_system(self._core.tokenizer)
+        self._template = self._chat_template(self._core.tokenizer)
+        self._merge_system = not _takes_system(self._core.tokenizer, self._template)
 
     async def _adapt(self, core: _Core) -> None:
         """Load the adapter now: with the first request it would be that request's failure."""
@@ -116,13 +117,15 @@ class VLLMEngine:
                 f"teacher.adapter: vLLM cannot serve {self._teacher.adapter} with {self._path}: {_first_line(error)}"
             ) from error
 
-    def _take_template(self, tokenizer: Any) -> None:
-        if self._teacher.chat_template is not None:
-            try:
-                tokenizer.chat_template = chat_template(self._teacher.chat_template)
-            except ValueError as error:
-                raise EngineRefused(f"teacher.chat_template: {error}") from error
-        with_chat_template(tokenizer)
+    def _chat_template(self, tokenizer: Any) -> str | None:
+        """What each call is given, for vLLM's tokenizer is a pool of copies that do not see what is set on it; None
+        takes the tokenizer's own."""
+        if self._teacher.chat_template is None:
+            return None if getattr(tokenizer, "chat_template", None) else DEFAULT_CHAT_TEMPLATE
+        try:
+            return chat_template(self._teacher.chat_template)
+        except ValueError as error:
+            raise EngineRefused(f"teacher.chat_template: {error}") from error
 
     async def generate(self, call: EngineCall) -> EngineAnswer:
         core = self._running()
@@ -168,7 +171,8 @@ class VLLMEngine:
         if self._merge_system and chat[0]["role"] == "system":
             system = chat.pop(0)["content"]
             chat[0]["content"] = f"{system}\n\n{chat[0]['content']}"
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        template = {"chat_template": self._template, "tokenize": False, "add_generation_prompt": True}
+        text = tokenizer.apply_chat_template(chat, **template)
         return tokenizer.encode(text, add_special_tokens=False)
 
     def _arguments(self) -> dict[str, Any]:
@@ -342,13 +346,13 @@ def _sampling(call: EngineCall, room: int, *, seeded: bool) -> Any:
     )
 
 
-def _takes_system(tokenizer: Any) -> bool:
+def _takes_system(tokenizer: Any, template: str | None) -> bool:
     """Whether the chat template accepts a system message; some raise."""
     from jinja2 import TemplateError
 
     probe = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
     try:
-        tokenizer.apply_chat_template(probe, tokenize=False, add_generation_prompt=True)
+        tokenizer.apply_chat_template(probe, chat_template=template, tokenize=False, add_generation_prompt=True)
     except TemplateError:
         return False
     return True

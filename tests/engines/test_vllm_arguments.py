@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from dsa_ray.config import Config, TeacherConfig
+from dsa_ray.engines.base import EngineRefused
 from dsa_ray.engines.calls import call_for
 from dsa_ray.engines.vllm_engine import VLLMEngine
 from dsa_ray.generation.prompts import render
+from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
 from tests.engines.scripted import assignment, config
 from tests.test_served_files import adapter
 
@@ -54,6 +56,39 @@ def test_a_teachers_own_sampling_goes_before_that_of_all() -> None:
 def test_texts_say_that_an_adapter_wrote_them() -> None:
     assert TeacherConfig(model="a/b").generator == "a/b"
     assert TeacherConfig(model="a/b", adapter="lora/x").generator == "a/b+lora/x"
+
+
+class PooledTokenizer:
+    """As vLLM's: what is set on it reaches none of the copies that do the work."""
+
+    def __init__(self, own: str | None) -> None:
+        self.chat_template = own
+
+    def apply_chat_template(self, chat: list[dict[str, str]], *, chat_template: str | None, **how: bool) -> str:
+        assert how == {"tokenize": False, "add_generation_prompt": True}
+        return chat_template or "own"
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        return [len(text)]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "taken"), [("x", None, "own"), (None, None, DEFAULT_CHAT_TEMPLATE), ("x", "{{ messages }}", None)]
+)
+def test_the_template_is_given_with_every_call(tmp_path: Path, own: str | None, given: str | None, taken: str | None):
+    path = tmp_path / "chat.jinja"
+    path.write_text(given or "")
+    engine = VLLMEngine(TeacherConfig(chat_template=str(path) if given else None), "model")
+    tokenizer = PooledTokenizer(own)
+    engine._template = engine._chat_template(tokenizer)
+    assert engine._prompt(tokenizer, [{"role": "user", "content": "x"}]) == [len(taken or given or "")]
+
+
+def test_a_template_that_is_not_on_the_replicas_node_is_refused(tmp_path: Path) -> None:
+    engine = VLLMEngine(TeacherConfig(chat_template=str(tmp_path / "none")), "model")
+    with pytest.raises(EngineRefused, match=r"^teacher\.chat_template: there is no file"):
+        engine._chat_template(PooledTokenizer("x"))
 
 
 @pytest.mark.slow

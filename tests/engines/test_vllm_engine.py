@@ -198,12 +198,26 @@ def test_an_adapter_writes_what_the_merged_model_writes_and_a_template_what_it_s
 
 
 def test_an_adapter_of_another_model_and_a_quantisation_that_cannot_be_are_refused_in_one_line(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
     model = tiny_llama(tmp_path / "model")
     adapter, _ = lora(tmp_path, model, 4)
-    weights = Path(adapter, "adapter_config.json")
-    weights.write_text(weights.read_text().replace('"q_proj"', '"c_attn"'))
+    weights = Path(adapter, "adapter_model.safetensors")
+    save_file({name.replace("q_proj", "c_attn"): each for name, each in load_file(weights).items()}, weights)
     common = {"model": model, "max_model_len": 256, "kv_cache_gib": 0.25}
     with pytest.raises(EngineRefused, match=r"teacher\.adapter: vLLM cannot serve .*adapter with"):
         served(TeacherConfig(**common, adapter=adapter), False)
     with pytest.raises(EngineRefused, match=r"teacher\.model: vLLM cannot serve"):
         served(TeacherConfig(**common, quantization="awq"), False)
+
+
+def test_a_tokenizer_without_a_chat_template_gets_the_default_one(tmp_path: Path):
+    model = tiny_llama(tmp_path / "model")
+    for name in ("chat_template.jinja", "tokenizer_config.json"):
+        path = Path(model, name)
+        if path.exists() and name.endswith(".jinja"):
+            path.unlink()
+        elif path.exists():
+            path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "chat_template"}))
+    (answer,) = served(TeacherConfig(model=model, max_model_len=256, kv_cache_gib=0.25), False, ask("0", max_tokens=4))
+    assert answer.input_tokens == len("<") + len("Be brief.") + len("\n") + len("0") + len("\n")
