@@ -203,7 +203,8 @@ def test_an_adapter_of_another_model_and_a_quantisation_that_cannot_be_are_refus
     model = tiny_llama(tmp_path / "model")
     adapter, _ = lora(tmp_path, model, 4)
     weights = Path(adapter, "adapter_model.safetensors")
-    save_file({name.replace("q_proj", "c_attn"): each for name, each in load_file(weights).items()}, weights)
+    renamed = {name.replace("q_proj", "c_attn"): each.clone() for name, each in load_file(weights).items()}
+    save_file(renamed, weights)
     common = {"model": model, "max_model_len": 256, "kv_cache_gib": 0.25}
     with pytest.raises(EngineRefused, match=r"teacher\.adapter: vLLM cannot serve .*adapter with"):
         served(TeacherConfig(**common, adapter=adapter), False)
