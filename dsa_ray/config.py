@@ -31,6 +31,25 @@ from dsa_ray.sections import (
 Group = Literal["core", "teacher", "student", "rank"]
 GROUPS: tuple[str, ...] = get_args(Group)
 ResourceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+Quantization = Literal[
+    "awq",
+    "gptq",
+    "fp8",
+    "modelopt",
+    "modelopt_fp4",
+    "compressed-tensors",
+    "experts_int8",
+    "quark",
+    "torchao",
+    "inc",
+    "mxfp4",
+    "mxfp8",
+    "fp8_per_tensor",
+    "fp8_per_block",
+    "fp8_per_channel",
+    "int8_per_channel_weight_only",
+    "nvfp4_per_token",
+]
 MOST_ANSWER_S = 2.0
 """No check of an item takes longer."""
 
@@ -101,12 +120,34 @@ class TeacherConfig(Section):
     """In which the weights are held; `auto` takes the model's own."""
     max_model_len: Positive = 1024
     """Longest prompt plus answer, tokens."""
+    adapter: str | None = None
+    """Folder of a LoRA adapter in PEFT's format that the model is served with (vllm only)."""
+    quantization: Quantization | None = None
+    """How the weights are quantised (vllm only); none: as the model itself says. `fp8_per_tensor` and others quantise a
+    whole model while it is loaded."""
+    chat_template: str | None = None
+    """File with a Jinja chat template in place of the tokenizer's own (vllm only)."""
+    prefix_caching: bool = True
+    """Prompts that begin alike are computed once (vllm only)."""
+    temperature: float | None = Field(default=None, ge=0)
+    """Of this teacher's sampling; none: `generate.temperature`."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Of this teacher's sampling; none: `generate.top_p`."""
     tensor_parallel: Positive = 1
     """GPUs per replica."""
     memory_fraction: Share = 0.9
     """Share of a GPU's memory that vLLM may take (GPU only)."""
     kv_cache_gib: float = Field(default=0.5, gt=0)
     """Size of the KV cache (CPU only)."""
+    input_price: float | None = Field(default=None, ge=0)
+    """Price of a million prompt tokens; none: `generate.budget.input_price`. A teacher whose prices are 0 is free."""
+    output_price: float | None = Field(default=None, ge=0)
+    """Price of a million answer tokens; none: `generate.budget.output_price`."""
+
+    @property
+    def generator(self) -> str:
+        """What its texts say that they were written by."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
 
 
 class PoolTeacher(TeacherConfig):
@@ -383,6 +424,18 @@ class Config(Section):
         """The teachers: those of `teachers`, or `teacher` alone."""
         return self.teachers or (PoolTeacher(**self.teacher.model_dump(), replicas=self.generate.replicas),)
 
+    @property
+    def prices(self) -> tuple[tuple[float, float], ...]:
+        """Of each teacher of the pool: price of a million prompt tokens, and of a million answer tokens."""
+        budget = self.generate.budget
+        return tuple(
+            (
+                budget.input_price if one.input_price is None else one.input_price,
+                budget.output_price if one.output_price is None else one.output_price,
+            )
+            for one in self.pool
+        )
+
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
         _check_secrets(self)
@@ -433,15 +486,16 @@ def _check_teacher(config: Config) -> None:
             raise ValueError(f"{name}.base_url: an openai teacher needs its endpoint; set {name}.base_url=http://...")
         if one.kind == "python" and not one.factory:
             raise ValueError(f"{name}.factory: a python teacher needs it; set {name}.factory=package.module:callable")
+        if one.kind != "vllm":
+            _check_vllm_only(name, one)
     checks = config.generate.checks
     for role, needed in (("questions", True), ("answers", checks.votes), ("critiques", checks.judge)):
         if needed and not any(role in one.writes for one in config.pool):
             raise ValueError(f"teachers: none of them writes {role}; name it under `writes` of one of them")
-    budget = config.generate.budget
-    if budget.money is not None and not (budget.input_price or budget.output_price):
+    if config.generate.budget.money is not None and not any(map(any, config.prices)):
         raise ValueError(
             "generate.budget.money: without a price it would never bind; set generate.budget.input_price and "
-            "generate.budget.output_price, per million tokens"
+            "generate.budget.output_price, per million tokens, or the input_price and output_price of a teacher"
         )
     least = config.generate.min_replicas
     if least is not None and least > min(one.replicas for one in config.pool):
@@ -457,6 +511,12 @@ def _check_teacher(config: Config) -> None:
             f"generate.max_textbook_tokens: {config.generate.max_textbook_tokens} leaves no room for a prompt in "
             f"teacher.max_model_len {shortest}; lower the one or raise the other"
         )
+
+
+def _check_vllm_only(name: str, teacher: TeacherConfig) -> None:
+    for key in ("adapter", "quantization", "chat_template", "prefix_caching"):
+        if getattr(teacher, key) != TeacherConfig.model_fields[key].default:
+            raise ValueError(f"{name}.{key}: has no effect with {name}.kind={teacher.kind}; leave it out")
 
 
 _OWNED_DEEPSPEED_KEYS = {

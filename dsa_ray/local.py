@@ -120,8 +120,8 @@ class _Writer:
     async def _completion(self, assignment: Assignment) -> Completion:
         parents = tuple(self._texts.get(ref) for ref in assignment.parents)
         prompt = render(assignment, parents, self._config.generate.prompts)
-        answer = await self._teacher.generate(call_for(assignment, parents, prompt, self._config.generate))
-        origin = self._config.teacher.model, f"{self._teacher.version}/{REPLICA}.{INCARNATION}"
+        answer = await self._teacher.generate(call_for(assignment, parents, prompt, self._config))
+        origin = self._config.teacher.generator, f"{self._teacher.version}/{REPLICA}.{INCARNATION}"
         return completion(assignment, prompt, answer, origin, seconds=0.0)
 
 

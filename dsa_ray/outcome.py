@@ -179,6 +179,7 @@ def _generate_figures(ending: Ending) -> dict[str, Any]:
         "tokens": sum(stats["output_tokens"] for stats in replicas),
         "seconds": busy,
         "idle_ratio": sum(stats["idle_ratio"] for stats in replicas) / len(replicas),
+        "replaced": sum(ending.facts.get("replaced", {}).values()),
     }
 
 

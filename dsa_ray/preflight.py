@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from dsa_ray.config import Config, ConfigError
+from dsa_ray.config import Config, ConfigError, TeacherConfig
+from dsa_ray.served_files import adapter_rank, chat_template
 
 EMBEDDED = ("embedded:teacher", "embedded:student")
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -52,7 +53,7 @@ def check_models(config: Config) -> None:
     """
     for number, teacher in enumerate(config.pool):
         if teacher.kind == "vllm":
-            _check_model(f"teachers.{number}.model" if config.teachers else "teacher.model", teacher.model)
+            _check_served(f"teachers.{number}" if config.teachers else "teacher", teacher)
     _check_model("student.model", config.student.model)
     exam = config.evaluate.exam
     if exam != "embedded" and not Path(exam).expanduser().is_file():
@@ -116,6 +117,19 @@ def joins_cluster(config: Config, environment: Mapping[str, str] = os.environ) -
 def looks_like_path(model: str) -> bool:
     """Whether a model name is meant as a folder: hub names are `name` or `owner/name`, without a leading dot."""
     return model.startswith(("/", ".", "~")) or model.count("/") > 1 or "\\" in model or Path(model).is_dir()
+
+
+def _check_served(name: str, teacher: TeacherConfig) -> None:
+    _check_model(f"{name}.model", teacher.model)
+    for key, path, look in (
+        ("adapter", teacher.adapter, adapter_rank),
+        ("chat_template", teacher.chat_template, chat_template),
+    ):
+        if path is not None:
+            try:
+                look(path)
+            except ValueError as error:
+                raise ConfigError(f"{name}.{key}: {error}") from None
 
 
 def _check_model(key: str, model: str) -> None:

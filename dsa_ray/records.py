@@ -337,6 +337,8 @@ class Rejection:
     input_tokens: int = 0
     seconds: float = 0.0
     """What it cost all the same."""
+    generator_version: str = ""
+    """Of the completion: which replica wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,7 @@ class Ring:
         self._answering = Answering(config.watch.silent_s)
         self._asked: dict[str, tuple[ray.ObjectRef, float]] = {}
         self._incarnation: int | None = None
+        self._estimated = False
         self.notes: list[str] = []
         """What went wrong and was mended, a line each."""
         self.taken_up = ""
@@ -167,12 +168,15 @@ class Ring:
     def tend(self) -> dict[str, Any]:
         """The curator's status, after letting replicas come and go by the backlog (`generate.min_replicas`).
 
+        Those that answer garbage are ended and replaced.
+
         Raises:
             RingBroken: a part has ended that should not have, or the curator has failed.
         """
         status = self.status()
         if status["failure"]:
             raise RingBroken(status["failure"])
+        self._pool.replace(status["garbage"])
         self._pool.scale(status["backlog"])
         return status
 
@@ -206,7 +210,17 @@ class Ring:
         for name in self._answering.look(stats, self._open_s()):
             ray.kill(handles[name], no_restart=False)
             self.notes.append("a teacher replica that no longer answered (watch.silent_s) was ended and replaced")
+        for figures in stats.values():
+            self._note_estimates(figures)
         return list(stats.values())
+
+    def _note_estimates(self, figures: Mapping[str, Any]) -> None:
+        """Once a run: a budget that goes by estimates is worth knowing of."""
+        if figures["estimates"] and not self._estimated:
+            self._estimated = True
+            self.notes.append(
+                f"the endpoint of {figures['name']} reports no usage: its tokens, and what they cost, are estimates"
+            )
 
     def _open_s(self) -> dict[str, float]:
         """For how many seconds each question to a replica has been open."""

@@ -67,7 +67,9 @@ class ChecksConfig(Section):
 
 
 class BudgetConfig(Section):
-    """What generation may cost; at the limit no more is asked of the teachers, and the run goes on with what it has."""
+    """What generation may cost. A teacher that no longer fits into it is asked nothing more; others who write the same
+    take over its work, and without any the run goes on with what it has. Where some teachers have a price and others
+    have none, all limits count and stop the paid ones only."""
 
     tokens: Positive | None = None
     """Prompt and answer tokens together, rejected attempts included."""
@@ -76,9 +78,9 @@ class BudgetConfig(Section):
     money: float | None = Field(default=None, gt=0)
     """In the currency of the prices."""
     input_price: float = Field(default=0.0, ge=0)
-    """Price of a million prompt tokens."""
+    """Price of a million prompt tokens, for teachers without `input_price`."""
     output_price: float = Field(default=0.0, ge=0)
-    """Price of a million answer tokens."""
+    """Price of a million answer tokens, for teachers without `output_price`."""
 
 
 LADDER_IDS = 64

@@ -43,6 +43,13 @@ def config(**sections: Any) -> Config:
         ("run.name=", r"run\.name: .*valid string, not None"),
         ("graph.target=''", r"graph\.target: .*at least 1 character"),
         ("teacher.kind=openai", r"teacher\.base_url: an openai teacher needs its endpoint"),
+        ("teacher.quantization=int3", r"teacher\.quantization: .*'awq', .* not 'int3'"),
+        (
+            "teacher={kind: openai, base_url: 'http://x/v1', adapter: lora}",
+            r"teacher\.adapter: has no effect with teacher\.kind=openai; leave it out",
+        ),
+        ("teacher={kind: python, factory: 'a:b', prefix_caching: false}", r"teacher\.prefix_caching: has no effect"),
+        ("teacher.input_price=-1", r"teacher\.input_price: .*greater than or equal to 0"),
         ("teacher.kind=python", r"teacher\.factory: a python teacher needs it"),
         ("generate.max_textbook_tokens=1024", r"generate\.max_textbook_tokens: 1024 leaves no room"),
         ("generate.max_question_tokens=513", r"generate\.max_question_tokens: 513 is more than train\.row_tokens"),

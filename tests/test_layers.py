@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dsa_ray"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"records", "config", "sections", "credentials", "plain_yaml"}
+BASE = {"records", "config", "sections", "credentials", "plain_yaml", "served_files"}
 PLANNING = {"placement", "memory", "machine", "preflight", "doctor"}
 """Loose modules that stand beside the folders of the first layer."""
 DRIVER = {"exits", "ring", "outcome", "watchdog", "stacks", "screen", "live", "assess", "seeding", "ladder_intake"}
@@ -78,7 +78,7 @@ def fault(path: Path, tree: ast.AST) -> str | None:
     used = own_imports(tree) - {here, "__version__"}
     parts = ray_parts(tree)
     if here in BASE:
-        strange = roots - set(sys.stdlib_module_names) - {"pydantic", "yaml", "dsa_ray"}
+        strange = roots - set(sys.stdlib_module_names) - {"pydantic", "yaml", "jinja2", "dsa_ray"}
         return f"imports {strange}" if strange else _beyond(used, BASE)
     if "vllm" in roots and path != PACKAGE / "engines" / "vllm_engine.py":
         return "imports vllm"

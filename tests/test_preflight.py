@@ -140,3 +140,12 @@ def test_a_storage_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_the_variable_that_tells_a_job_is_still_the_one_that_ray_sets() -> None:
     constants = pytest.importorskip("ray._private.runtime_env.constants")
     assert constants.RAY_JOB_CONFIG_JSON_ENV_VAR == JOB_VARIABLE
+
+
+def test_an_adapter_or_a_template_that_cannot_be_served_is_named_by_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^teacher\.adapter: there is no folder .* PEFT adapter$"):
+        check_models(config(teacher={"adapter": str(tmp_path / "none")}))
+    (tmp_path / "chat.jinja").write_text("{% for %}{{ messages }}")
+    second = {"chat_template": str(tmp_path / "chat.jinja")}
+    with pytest.raises(ConfigError, match=r"^teachers\.1\.chat_template: .* is no Jinja template: line 1"):
+        check_models(config(teachers=[{}, second]))

@@ -7,7 +7,7 @@ A replica is a slot with a number, which says whose weights it serves (`curricul
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -25,6 +25,8 @@ class _Slot:
     teacher: int
     replica: ActorHandle | None = None
     retiring: bool = False
+    ended: int | None = None
+    """The last incarnation that was ended because of what it answered."""
 
 
 class ReplicaPool:
@@ -82,6 +84,19 @@ class ReplicaPool:
                 slot.replica = self._start(slot.index, slot.teacher)
             for slot in running[wanted:]:
                 slot.retiring = True
+
+    def replace(self, condemned: Mapping[str, int]) -> None:
+        """End processes that answer garbage; Ray starts others in their place.
+
+        Args:
+            condemned: the incarnation that has to end, by the replica's name (`curriculum.garbage`). Each is ended
+                once, however often it is named.
+        """
+        for slot in self._slots:
+            incarnation = condemned.get(f"teacher-{slot.index}")
+            if slot.replica is not None and incarnation is not None and incarnation != slot.ended:
+                slot.ended = incarnation
+                ray.kill(slot.replica, no_restart=False)
 
     def close(self) -> None:
         """End all replicas at once."""

@@ -19,6 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dsa_ray.actors.meter import Meter
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 Lease = Callable[[int], Awaitable[list[Assignment]]]
 """Asks the curator for at most n assignments; raises ConnectionError while the curator cannot be reached."""
 
+NOTHING = EngineAnswer(text="", finish_reason="error", output_tokens=0)
 GATHER_S = 0.01
 """Requests that end together are replaced by one call to the curator."""
 LEASE_TIMEOUT_S = 10.0
@@ -59,6 +61,7 @@ def student_teacher(config: Config) -> TeacherConfig:
     It keeps to its part of a card that it shares.
     """
     changes = {"kind": "vllm", "model": config.student.model, "max_model_len": config.student.max_model_len}
+    changes |= dict.fromkeys(("adapter", "quantization", "chat_template", "temperature", "top_p"))
     part = config.cluster.student_gpus
     if 0 < part < 1:
         changes["memory_fraction"] = min(config.teacher.memory_fraction, part)
@@ -227,6 +230,7 @@ class Replica:
             "tokens_per_s": meter.tokens_per_s(),
             "idle_ratio": meter.idle_ratio(),
             "last_progress_s": meter.last_progress_s(),
+            "estimates": getattr(self._engine, "estimates", False),
         }
 
     async def stop(self) -> None:
@@ -313,13 +317,13 @@ class Replica:
     async def _complete(self, assignment: Assignment, parents: tuple[Written, ...]) -> Completion:
         began = time.monotonic()
         prompt = render(assignment, parents, self._config.generate.prompts)
-        call = call_for(assignment, parents, prompt, self._config.generate)
+        call = call_for(assignment, parents, prompt, self._config)
         try:
             answer, version = await self._generate(call)
         except EngineError as error:
-            answer = EngineAnswer(text=str(error)[:500], finish_reason="error", output_tokens=0)
+            answer = replace(error.spent or NOTHING, text=str(error)[:500], finish_reason="error")
             version = self._engine.version
-        origin = self._config.teacher.model, f"{version}/{self.name}.{self.incarnation}"
+        origin = self._config.teacher.generator, f"{version}/{self.name}.{self.incarnation}"
         return completion(assignment, prompt, answer, origin, time.monotonic() - began)
 
     async def _parents(self, assignment: Assignment) -> tuple[Written, ...]:

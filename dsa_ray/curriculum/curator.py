@@ -153,7 +153,7 @@ class Curator:
         """Up to `n` ladders to climb beside those that are being climbed; None when no more will be trained on."""
         if self.generation_over:
             return None
-        due = [] if self.supply.spent else self.supply.ladders.due(climbing, n)
+        due = [] if self.supply.stopped else self.supply.ladders.due(climbing, n)
         return [self.supply.ladder_lease(exercise, first, self.table.asked(exercise)) for exercise, first in due]
 
     @property
@@ -329,6 +329,8 @@ class Curator:
             "rejections": dict(supply.rejected),
             "queue_depth": supply.book.queue_depth,
             "outstanding": supply.book.outstanding,
+            "garbage": supply.garbage.to_replace,
+            "replaced": supply.garbage.replaced.total(),
             "backlog": [supply.book.backlog(number) for number in range(len(self._config.pool))],
             "oldest_request_s": supply.book.oldest_lease_s(self._clock()),
             "epoch": self.epochs.number,
@@ -348,7 +350,12 @@ class Curator:
             "answered": sum(supply.written[kind] for kind in GRAPH_KINDS),
             "coverage": supply.coverage.totals(supply.graph) if supply.graph else {},
             "reviews": supply.in_review,
-            "spent": {"tokens": supply.output_tokens, "money": round(supply.spending.money, 4), "over": supply.spent},
+            "spent": {
+                "tokens": supply.output_tokens,
+                "money": round(supply.spending.money, 4),
+                "over": supply.spent,
+                "teachers": supply.closed_teachers,
+            },
             "generated": {
                 "prompts": supply.spending.total.input_tokens,
                 "answers": supply.spending.total.output_tokens,
@@ -362,6 +369,7 @@ class Curator:
         return {
             "rejected": dict(supply.rejected),
             "truncated": supply.truncated,
+            "replaced": dict(supply.garbage.replaced),
             "items_written": {kind.value: count for kind, count in supply.written.items()},
             "output_tokens": supply.output_tokens,
             "coverage": supply.coverage.rows(supply.graph) if supply.graph else [],
@@ -397,6 +405,10 @@ class Curator:
             )
         lines += self.supply.warnings
         lines += self.refused.warnings()
+        lines += self.supply.garbage.warnings()
+        if not self.supply.spent:
+            closed = self.supply.closed_teachers
+            lines += [f"generate.budget: spent on teachers.{number}; the other teachers write on" for number in closed]
         if self._clock.jumps:
             lines.append(f"the clock jumped {self._clock.jumps} times; no deadline ran meanwhile")
         return lines

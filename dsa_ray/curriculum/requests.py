@@ -121,6 +121,10 @@ class RequestBook:
         out = sum(self._route(lease.request) == teacher for lease in self._leased.values())
         return len(self._queues[teacher]) + out
 
+    def outstanding_at(self, teacher_of: Callable[[str], int]) -> Counter[int]:
+        """Requests that are out, by the number of the teacher whose replica holds them."""
+        return Counter(teacher_of(lease.replica) for lease in self._leased.values())
+
     def unsettled_of(self, kind: Kind) -> int:
         """How many requests of a kind are neither accepted nor finally rejected."""
         return self._waiting[kind]
@@ -188,6 +192,15 @@ class RequestBook:
             self._waiting[request.kind] -= 1
         return dropped
 
+    def reroute(self, teacher: int) -> int:
+        """Give what waits for a teacher to those who are drawn for it now. Returns how many."""
+        queues = self._queues.pop(teacher, _Queues())
+        for queue in vars(queues).values():
+            for request in reversed(queue):
+                suspect = queue is queues.suspects
+                self._queues[self._route(request)].add_again(request, suspect)
+        return len(queues)
+
     def settle(self, request_id: int) -> ExerciseRequest | None:
         """The item is written. Returns its request, or None when it was settled before or is not known."""
         lease = self._leased.pop(request_id, None)
@@ -196,8 +209,11 @@ class RequestBook:
             self._waiting[request.kind] -= 1
         return request
 
-    def fail(self, request_id: int, attempt: int) -> tuple[ExerciseRequest, bool] | None:
+    def fail(self, request_id: int, attempt: int, spare: bool = False) -> tuple[ExerciseRequest, bool] | None:
         """An attempt was rejected: queue the next one, or close the request.
+
+        Args:
+            spare: it goes out once more even if this was its last attempt.
 
         Returns:
             The request and whether it is final; None when this attempt is no longer the current one.
@@ -206,11 +222,20 @@ class RequestBook:
         if lease is None or lease.request.attempt != attempt:
             return None
         del self._leased[request_id]
-        if attempt + 1 >= self._attempts:
+        if attempt + 1 >= self._attempts and not spare:
             self._waiting[lease.request.kind] -= 1
             return lease.request, True
         self._requeue(lease.request)
         return lease.request, False
+
+    def take_back(self, replica: str, incarnation: int) -> int:
+        """A process is to be replaced: queue what it holds. Nobody died of these requests. Returns how many."""
+        who = replica, str(incarnation)
+        held = [each for each in self._leased.values() if (each.replica, str(each.incarnation)) == who]
+        for lease in held:
+            del self._leased[lease.request.id]
+            self._requeue(lease.request)
+        return len(held)
 
     def adopt(self, request: ExerciseRequest) -> None:
         """Take over a request that was minted elsewhere: its id and its place among its cause's orders are used."""

@@ -12,13 +12,14 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.garbage import UNREADABLE, Garbage
 from dsa_ray.curriculum.held_back import Accepted, HeldBack
 from dsa_ray.curriculum.ladder_book import LADDER, LadderBook
 from dsa_ray.curriculum.lessons import Lessons
 from dsa_ray.curriculum.places import Places
 from dsa_ray.curriculum.requests import RequestBook
-from dsa_ray.curriculum.routing import Router
-from dsa_ray.curriculum.spending import Spending
+from dsa_ray.curriculum.routing import Router, writer_of
+from dsa_ray.curriculum.spending import Spending, Terms
 from dsa_ray.curriculum.table import Asked, trainable
 from dsa_ray.records import (
     GRAPH_KINDS,
@@ -81,8 +82,17 @@ class Supply:
         self.book = RequestBook(
             generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed, self._router.teacher
         )
+        self.garbage = Garbage(self._router.replaceable)
+        self._spared: set[int] = set()
+        self._now = 0.0
         answer = max(generate.max_tokens, generate.max_textbook_tokens)
-        self.spending = Spending(generate.budget, (max(1, config.teacher.max_model_len - answer), answer))
+        self.spending = Spending(
+            generate.budget,
+            [
+                Terms(prices=prices, longest=(max(1, one.max_model_len - answer), answer))
+                for one, prices in zip(config.pool, config.prices, strict=True)
+            ],
+        )
         self.ladders = LadderBook(config.yoda, self.book.take_ids, emit, self.spending.book_ladder)
         self.spent = False
         self._given: list[ExerciseRequest] = []
@@ -151,6 +161,11 @@ class Supply:
         return len(self._held.reviews)
 
     @property
+    def stopped(self) -> bool:
+        """The budget has stopped a teacher, at least."""
+        return self.spent or bool(self._router.closed)
+
+    @property
     def finished(self) -> bool:
         """All that was ordered is written, or given up; what is still to come would be ordered by verdicts."""
         if self.scope is Scope.GRAPH:
@@ -204,14 +219,26 @@ class Supply:
 
     def lease(self, replica: str, incarnation: str, n: int, now: float) -> list[Assignment]:
         """Requests for a replica, with the words and places that their prompts need."""
-        room = self.spending.room(self.book.outstanding)
-        if room == 0 and self.book.outstanding == 0:
-            self._end_spending()
-        n = n if room is None else min(n, room)
-        leased = self.book.lease(replica, incarnation, n, now, self._router.teacher_of(replica))
+        self._now = now
+        if self.garbage.condemned(replica, int(incarnation)):
+            return []
+        teacher = self._router.teacher_of(replica)
+        leased = self.book.lease(replica, incarnation, min(n, self._room(teacher, n)), now, teacher)
         for request in self.book.take_poison():
             self._close(request, "poison")
         return [self._assignment(request) for request in leased]
+
+    def _room(self, teacher: int, n: int) -> int:
+        """How many of `n` requests the budget leaves to a teacher; one that has none left is closed."""
+        if teacher in self._router.closed:
+            return 0
+        if not self.spending.binds(teacher):
+            return n
+        out = self.book.outstanding_at(self._router.teacher_of)
+        room = self.spending.room(teacher, out)
+        if room == 0 and not any(self.spending.binds(number) for number in out):
+            self._end_spending(teacher)
+        return n if room is None else room
 
     def accept(self, segment: int, rows: Sequence[Row]) -> list[Accepted]:
         """Book durable items. Idempotent: an id counts once. Returns the new exercises."""
@@ -223,7 +250,9 @@ class Supply:
             if request is None:
                 request = request_from_row(row)
                 self.book.adopt(request)
+            self._judge(request, row)
             exercises += self._book(request, segment, row)
+        self._condemn()
         if self.graph is None:
             self._ask()
         return exercises
@@ -232,18 +261,48 @@ class Supply:
         """Count failed attempts; order the next attempt or close the request. Returns exercises that this releases."""
         released = []
         for row in rows:
-            outcome = self.book.fail(row["id"], row["attempt"])
+            outcome = self.book.fail(row["id"], row["attempt"], self._spare(row))
             if outcome is None:
                 continue
             request, final = outcome
+            self._judge(request, row)
             self.rejected[row["reason"]] += 1
-            self.spending.book(request, row, accepted=False)
+            self.spending.book(request, row, accepted=False, teacher=self._teacher(request, row))
             told = {"final": final, "reason": row["reason"], "detail": row.get("detail", "")}
             cost = {name: row.get(name, 0) for name in ("output_tokens", "input_tokens", "seconds")}
+            cost["generator_version"] = row.get("generator_version", "")
             self._emit({"event": "reject", "id": request.id, **told, **cost})
             if final:
                 released += self._given_up(request)
+        self._condemn()
         return released
+
+    def _teacher(self, request: ExerciseRequest, row: Row) -> int:
+        """Number of the teacher that wrote this."""
+        writer = writer_of(row.get("generator_version", ""))
+        return self._router.teacher_of(writer[0]) if writer else self._router.teacher(request)
+
+    def _judge(self, request: ExerciseRequest, row: Row) -> None:
+        """Hold an answer for or against the replica that gave it."""
+        if (writer := writer_of(row.get("generator_version", ""))) is not None:
+            self.garbage.add(*writer, request.kind.value, row.get("reason") in UNREADABLE)
+
+    def _spare(self, row: Row) -> bool:
+        """Whether a request goes out once more after its last attempt: a replica that looks broken spoils none."""
+        writer = writer_of(row.get("generator_version", ""))
+        last = row["attempt"] + 1 >= self._config.generate.attempts
+        if writer is None or not last or row["reason"] not in UNREADABLE or row["id"] in self._spared:
+            return False
+        if not self.garbage.suspicious(writer[0]):
+            return False
+        self._spared.add(row["id"])
+        return True
+
+    def _condemn(self) -> None:
+        """Replicas that answer garbage get nothing more, and what they hold is given to others."""
+        for found in self.garbage.look(self._now):
+            taken = self.book.take_back(found["replica"], found["incarnation"])
+            self._emit({"event": "garbage", **found, "reissued": taken})
 
     def order(self, order: Order, cause: tuple[int, int] | None = None, nth: int = 0) -> ExerciseRequest | None:
         """Order one item; None when its cause has ordered it before, or the budget of exercises is spent."""
@@ -321,7 +380,8 @@ class Supply:
             elif event["event"] == "reject":
                 self.rejected[event["reason"]] += 1
                 if event["id"] in minted:
-                    self.spending.book(minted[event["id"]], event, accepted=False)
+                    request = minted[event["id"]]
+                    self.spending.book(request, event, accepted=False, teacher=self._teacher(request, event))
                 if event["final"]:
                     given_up.add(event["id"])
             elif event["event"] == "edit":
@@ -351,7 +411,7 @@ class Supply:
         self.written[request.kind] += 1
         self.output_tokens += row["output_tokens"]
         self.truncated += bool(row.get("cut"))
-        self.spending.book(request, row, accepted=True)
+        self.spending.book(request, row, accepted=True, teacher=self._teacher(request, row))
         self.coverage.write(request)
         if request.kind in GRAPH_KINDS:
             if self.graph is None:
@@ -387,17 +447,24 @@ class Supply:
         self._emit({"event": "reject", "id": request.id, "final": True, "reason": reason, "detail": ""})
         self.released += self._given_up(request)
 
-    def _end_spending(self) -> None:
-        """The budget is spent: close what waits. A run resumed with a larger one takes it up again."""
-        if self.spent:
+    def _end_spending(self, teacher: int) -> None:
+        """A teacher's budget is spent: others take over what waits for it. Where nobody is left for something that is
+        needed, what waits is closed. A run resumed with a larger budget takes it up again."""
+        spent = {"event": "budget", "teacher": teacher, **self.spending.facts()["total"]}
+        if self._router.close(teacher):
+            self._emit({**spent, "rerouted": self.book.reroute(teacher), "unwritten": 0})
             return
         self.spent = True
         if self.graph is None:
             raise BudgetSpent(
                 "generate.budget: spent before the skill graph was complete; raise it, or lower graph.max_skills"
             )
-        closed = self.book.drop_waiting()
-        self._emit({"event": "budget", "unwritten": len(closed), **self.spending.facts()["total"]})
+        self._emit({**spent, "rerouted": 0, "unwritten": len(self.book.drop_waiting())})
+
+    @property
+    def closed_teachers(self) -> list[int]:
+        """Numbers of those whose budget is spent."""
+        return sorted(self._router.closed)
 
     def _ask(self) -> None:
         """Order what the construction wants to know next; when it wants nothing, the graph is complete."""

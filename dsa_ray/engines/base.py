@@ -17,7 +17,19 @@ from dsa_ray.records import Assignment, Written
 
 
 class EngineError(Exception):
-    """One request failed. A later attempt may succeed."""
+    """One request failed. A later attempt may succeed.
+
+    Args:
+        line: what happened.
+        spent: what there was of an answer, where it cost tokens all the same.
+    """
+
+    def __init__(self, line: str, spent: EngineAnswer | None = None) -> None:
+        super().__init__(line, spent)
+        self.spent = spent
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class EngineDead(Exception):

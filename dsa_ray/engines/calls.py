@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dsa_ray.config import GenerateConfig
+from dsa_ray.config import Config
 from dsa_ray.engines.base import EngineAnswer, EngineCall
 from dsa_ray.generation.prompts import Prompt
 from dsa_ray.records import Assignment, Completion, Written
 
 
-def call_for(
-    assignment: Assignment, parents: Sequence[Written], prompt: Prompt, generate: GenerateConfig
-) -> EngineCall:
-    """What an engine is asked for an assignment, with the bounds and sampling of the configuration."""
+def call_for(assignment: Assignment, parents: Sequence[Written], prompt: Prompt, config: Config) -> EngineCall:
+    """What an engine is asked for an assignment, with the bounds and sampling of the configuration.
+
+    Args:
+        config: its `teacher` section is who is asked.
+    """
+    generate, teacher = config.generate, config.teacher
     textbook = prompt.max_tokens_kind == "textbook"
     return EngineCall(
         messages=prompt.messages,
         max_tokens=generate.max_textbook_tokens if textbook else generate.max_tokens,
         schema=prompt.schema if generate.structured else None,
-        temperature=generate.temperature,
-        top_p=generate.top_p,
+        temperature=generate.temperature if teacher.temperature is None else teacher.temperature,
+        top_p=generate.top_p if teacher.top_p is None else teacher.top_p,
         seed=assignment.request.seed,
         assignment=assignment,
         parents=tuple(parents),

@@ -38,13 +38,13 @@ class EngineThread:
         if self._death is not None:
             raise self._death
 
-    async def generate(self, prompt: Any, params: Any, request_id: str) -> Any:
-        """The finished output of one request. Cancelling gives it up."""
+    async def generate(self, prompt: Any, params: Any, request_id: str, **more: Any) -> Any:
+        """The finished output of one request; `more` is for the engine's `add_request`. Cancelling gives it up."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
 
         def add(engine: Any) -> None:
-            engine.add_request(request_id, prompt, params)
+            engine.add_request(request_id, prompt, params, **more)
             self._waiting[request_id] = (loop, future)
 
         try:

@@ -4,14 +4,18 @@
 no answer within the deadline                      EngineError; the request is tried again elsewhere
 400, 422                                           EngineError; EngineRefused once the first few all ended so
 401, 403, 404                                      EngineRefused: key, address or model are wrong
+no `usage`, or one that cannot be                  tokens are estimated, rather too many than too few; said once
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import random
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +25,14 @@ from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError, EngineRefused
 from dsa_ray.engines.window import Window
 
+logger = logging.getLogger(__name__)
+
+BYTES_PER_TOKEN = 2
+"""Of an estimate: plain English has four bytes in a token, formulas and digits two to three, Chinese about two."""
+MESSAGE_TOKENS = 8
+"""Of an estimate: what a chat template puts around a message."""
+MOST_TOKENS = 100_000_000
+"""More than any model reads or writes at a time: a larger number is nonsense."""
 BACKOFF_S = (0.25, 8.0)
 """First and longest pause between attempts."""
 CONNECT_S = 10.0
@@ -48,6 +60,8 @@ class OpenAIEngine:
         self._key = ""
         self._bad_requests: int | None = 0
         self.version = "0"
+        self.estimates = False
+        """Whether tokens were estimated, for the endpoint did not say how many there were."""
 
     async def start(self) -> None:
         """Wait up to a minute for the endpoint to answer anything; refuses a wrong key or address."""
@@ -92,7 +106,7 @@ class OpenAIEngine:
                 if answer.status_code == 200 and (found := _answer(answer)) is not None:
                     self._window.succeeded()
                     self._bad_requests = None
-                    return found
+                    return _whole(self._counted(found, call))
                 trouble = self._trouble(answer)
                 wait = max(wait, _retry_after(answer))
             await asyncio.sleep(min(wait, max(0.0, deadline - time.monotonic())))
@@ -127,6 +141,19 @@ class OpenAIEngine:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
+    def _counted(self, answer: EngineAnswer, call: EngineCall) -> EngineAnswer:
+        """The answer with estimates where the endpoint counted nothing; a budget must not take silence for free."""
+        asked, answered = answer.input_tokens, answer.output_tokens
+        if asked and (answered or not answer.text):
+            return answer
+        if not self.estimates:
+            self.estimates = True
+            logger.warning("%s reports no usage: tokens are estimated at %d bytes each", self._base, BYTES_PER_TOKEN)
+        asked = asked or sum(MESSAGE_TOKENS + _estimate(message["content"]) for message in call.messages)
+        return replace(
+            answer, input_tokens=asked, output_tokens=answered or min(call.max_tokens, _estimate(answer.text))
+        )
+
     def _trouble(self, answer: httpx.Response) -> str:
         """What is wrong with an answer that may be had by another attempt; raises where none can help."""
         status = answer.status_code
@@ -155,20 +182,36 @@ class OpenAIEngine:
 
 
 def _answer(response: httpx.Response) -> EngineAnswer | None:
-    """The completion in a response; none if it is malformed. Raises `EngineError` for a filtered one."""
+    """The completion in a response; none if it is malformed."""
     try:
         data = response.json()
         choice = data["choices"][0]
         text, reason = choice["message"]["content"] or "", choice["finish_reason"]
-        usage = data.get("usage") or {}
-        tokens, asked = int(usage.get("completion_tokens") or 0), int(usage.get("prompt_tokens") or 0)
+        usage = data.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        tokens, asked = (_count(usage.get(name)) for name in ("completion_tokens", "prompt_tokens"))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
     if not isinstance(text, str):
         return None
-    if reason not in ("stop", "length"):
-        raise EngineError(f"the endpoint ended the answer with {str(reason)[:40]!r}")
-    return EngineAnswer(text=text, finish_reason=reason, output_tokens=tokens, input_tokens=asked)
+    return EngineAnswer(text=text, finish_reason=str(reason)[:40], output_tokens=tokens, input_tokens=asked)
+
+
+def _whole(answer: EngineAnswer) -> EngineAnswer:
+    """The same; raises `EngineError` for one that was filtered, or ended otherwise."""
+    if answer.finish_reason not in ("stop", "length"):
+        raise EngineError(f"the endpoint ended the answer with {answer.finish_reason!r}", answer)
+    return answer
+
+
+def _count(value: Any) -> int:
+    """A number of tokens as an endpoint gives it; 0 for what can be none."""
+    return value if type(value) is int and 0 < value < MOST_TOKENS else 0
+
+
+def _estimate(text: str) -> int:
+    """Tokens of a text whose tokenizer is not known: rather too many."""
+    return math.ceil(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)
 
 
 def _retry_after(response: httpx.Response) -> float:

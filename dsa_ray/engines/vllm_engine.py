@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, EngineRefused
 from dsa_ray.engines.engine_thread import EngineThread
-from dsa_ray.generation.tokens import with_chat_template
+from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
+from dsa_ray.served_files import adapter_rank, chat_template
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class _Core(Protocol):
     max_model_len: int
 
     async def generate(self, prompt: list[int], params: Any, request_id: str) -> Any: ...
+
+    async def adapt(self, adapter: Any) -> None: ...
 
     async def reload(self, path: str, landed: Callable[[], None]) -> None: ...
 
@@ -76,6 +79,7 @@ class VLLMEngine:
         self._ray_metrics = ray_metrics
         self._core: _Core | None = None
         self._numbers = itertools.count()
+        self._template: str | None = None
         self._merge_system = False
         self.version = "0"
 
@@ -94,8 +98,34 @@ class VLLMEngine:
             ) from error
         except Exception as error:
             raise EngineRefused(f"teacher.model: vLLM cannot serve {self._path}: {_first_line(error)}") from error
-        with_chat_template(self._core.tokenizer)
-        self._merge_system = not _takes_system(self._core.tokenizer)
+        await self._adapt(self._core)
+        self._template = self._chat_template(self._core.tokenizer)
+        self._merge_system = not _takes_system(self._core.tokenizer, self._template)
+
+    async def _adapt(self, core: _Core) -> None:
+        """Load the adapter now: with the first request it would be that request's failure."""
+        if self._teacher.adapter is None:
+            return
+        from vllm.lora.request import LoRARequest
+
+        # One adapter for the engine's whole life: its name never stands for other weights in the prefix cache.
+        request = LoRARequest("teacher", 1, str(Path(self._teacher.adapter).expanduser().resolve()))
+        try:
+            await core.adapt(request)
+        except Exception as error:
+            raise EngineRefused(
+                f"teacher.adapter: vLLM cannot serve {self._teacher.adapter} with {self._path}: {_first_line(error)}"
+            ) from error
+
+    def _chat_template(self, tokenizer: Any) -> str | None:
+        """What each call is given, for vLLM's tokenizer is a pool of copies that do not see what is set on it; None
+        takes the tokenizer's own."""
+        if self._teacher.chat_template is None:
+            return None if getattr(tokenizer, "chat_template", None) else DEFAULT_CHAT_TEMPLATE
+        try:
+            return chat_template(self._teacher.chat_template)
+        except ValueError as error:
+            raise EngineRefused(f"teacher.chat_template: {error}") from error
 
     async def generate(self, call: EngineCall) -> EngineAnswer:
         core = self._running()
@@ -141,7 +171,8 @@ class VLLMEngine:
         if self._merge_system and chat[0]["role"] == "system":
             system = chat.pop(0)["content"]
             chat[0]["content"] = f"{system}\n\n{chat[0]['content']}"
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        template = {"chat_template": self._template, "tokenize": False, "add_generation_prompt": True}
+        text = tokenizer.apply_chat_template(chat, **template)
         return tokenizer.encode(text, add_special_tokens=False)
 
     def _arguments(self) -> dict[str, Any]:
@@ -153,7 +184,11 @@ class VLLMEngine:
             "max_num_seqs": self._concurrency,
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
+            "quantization": teacher.quantization,
+            "enable_prefix_caching": teacher.prefix_caching,
         }
+        if teacher.adapter is not None:
+            common |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter_rank(teacher.adapter)}
         if self._gpus > 0:
             gpu = {"tensor_parallel_size": teacher.tensor_parallel, "gpu_memory_utilization": teacher.memory_fraction}
             return common | gpu
@@ -168,12 +203,17 @@ class _InProcess:
         self._thread = EngineThread(lambda: _open_in_process(arguments))
         self.tokenizer = self._thread.engine.get_tokenizer()
         self.max_model_len = self._thread.engine.model_config.max_model_len
+        self._more: dict[str, Any] = {}
+
+    async def adapt(self, adapter: Any) -> None:
+        await self._thread.call(lambda engine: engine.add_lora(adapter))
+        self._more = {"lora_request": adapter}
 
     async def generate(self, prompt: list[int], params: Any, request_id: str) -> Any:
         from vllm.exceptions import VLLMClientError
 
         try:
-            return await self._thread.generate({"prompt_token_ids": prompt}, params, request_id)
+            return await self._thread.generate({"prompt_token_ids": prompt}, params, request_id, **self._more)
         except (VLLMClientError, ValueError) as error:
             raise EngineError(_first_line(error)) from error
 
@@ -202,6 +242,11 @@ class _OwnProcess:
         self._engine = AsyncLLM.from_engine_args(settings, stat_loggers=_stat_loggers(ray_metrics))
         self.tokenizer = self._engine.get_tokenizer()
         self.max_model_len = self._engine.model_config.max_model_len
+        self._more: dict[str, Any] = {}
+
+    async def adapt(self, adapter: Any) -> None:
+        await self._engine.add_lora(adapter)
+        self._more = {"lora_request": adapter}
 
     async def guard(self) -> None:
         """Let the engine end when this process does, however that comes."""
@@ -212,7 +257,8 @@ class _OwnProcess:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         try:
-            outputs = [out async for out in self._engine.generate({"prompt_token_ids": prompt}, params, request_id)]
+            answers = self._engine.generate({"prompt_token_ids": prompt}, params, request_id, **self._more)
+            outputs = [out async for out in answers]
         except EngineDeadError as error:
             raise EngineDead(_first_line(error)) from error
         except (VLLMClientError, EngineGenerateError) as error:
@@ -300,13 +346,13 @@ def _sampling(call: EngineCall, room: int, *, seeded: bool) -> Any:
     )
 
 
-def _takes_system(tokenizer: Any) -> bool:
+def _takes_system(tokenizer: Any, template: str | None) -> bool:
     """Whether the chat template accepts a system message; some raise."""
     from jinja2 import TemplateError
 
     probe = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
     try:
-        tokenizer.apply_chat_template(probe, tokenize=False, add_generation_prompt=True)
+        tokenizer.apply_chat_template(probe, chat_template=template, tokenize=False, add_generation_prompt=True)
     except TemplateError:
         return False
     return True

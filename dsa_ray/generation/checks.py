@@ -287,6 +287,7 @@ def _rejection(completion: Completion, reason: str, detail: str) -> Rejection:
         output_tokens=completion.output_tokens,
         input_tokens=completion.input_tokens,
         seconds=completion.seconds,
+        generator_version=completion.generator_version,
     )
 
 

@@ -78,13 +78,14 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         _plain("Model FLOPs utilisation", "train_mfu", "percentunit", "Known cards, or train.peak_tflops."),
     )),
     ("Generation", (
-        _plain("Replicas that are ready", "generate_replicas"),
+        Panel("Replicas", ((_newest("generate_replicas"), "{{run}} ready"),
+                           (_newest("generate_replaced"), "{{run}} replaced for garbage"))),
         _split("Tokens per second", "generate_tokens_per_s", "replica"),
         _split("In flight", "generate_in_flight", "replica"),
         _split("Failed requests", "generate_errors", "replica"),
         _split("Since the last answer", "generate_silent_seconds", "replica", "s"),
         _split("Tokens written and asked", "generate_tokens", "of", about="accepted / answers is the accepted share."),
-        _plain("Spent", "spent_money", about="At generate.budget's prices."),
+        _plain("Spent", "spent_money", about="At the teachers' prices."),
     )),
     ("Curriculum", (
         Panel("Written", ((_newest("exercises_written"), "{{run}} exercises"),

@@ -92,6 +92,7 @@ def run_facts(summary: Summary, config: Mapping[str, Any]) -> dict[str, list[tup
         ("engine", _at(config, "teacher.kind")),
         ("replicas", _at(config, "generate.replicas")),
         ("in flight each", _at(config, "generate.in_flight")),
+        ("replaced for garbage", summary.generate.replaced or None),
     ]
     student = [("model", _at(config, "student.model")), ("ranks", _at(config, "train.ranks")),
                ("ZeRO stage", _at(config, "train.zero_stage")), ("precision", _at(config, "train.precision")),

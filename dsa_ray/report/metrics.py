@@ -73,6 +73,7 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("generate_in_flight", "Requests that a replica's engine has in flight.", _REPLICA),
     ("generate_errors", "Requests that failed in a replica's engine since it started.", _REPLICA),
     ("generate_silent_seconds", "Time since a replica's last answer; grows while it has nothing to do, too.", _REPLICA),
+    ("generate_replaced", "Teacher replicas that were replaced because they answered garbage.", {}),
     ("backlog", "Work that waits for a teacher and could keep it busy.", {"teacher": "number in the pool, from 0"}),
     ("queue_depth", "Depth of a queue.", {"queue": "requests: not leased yet; in_flight: leased to replicas; "
                                                    "unvisited: written, never trained on; rows: planned for ranks"}),
@@ -93,7 +94,7 @@ _TABLE: tuple[tuple[str, str, dict[str, str]], ...] = (
      {"level": f"level of the graph from 0; `{LEVELS}+` from {LEVELS} on"}),
     ("generate_tokens", "Tokens of generation so far, rejected attempts included.",
      {"of": "prompts; answers; accepted: those answers that were"}),
-    ("spent_money", "What that cost at generate.budget's prices.", {}),
+    ("spent_money", "What that cost at the teachers' prices.", {}),
 )  # fmt: skip
 METRICS = tuple(Metric(name=f"{PREFIX}{name}", help=text, labels=labels) for name, text, labels in _TABLE)
 BY_NAME = {metric.name: metric for metric in METRICS}
@@ -101,6 +102,7 @@ _PLAIN = {
     "oldest_request_s": "oldest_request_seconds",
     "steps": "train_steps_planned",
     "step": "train_step",
+    "replaced": "generate_replaced",
     "skills": "skills",
     "textbooks": "textbooks",
     "textbooks_wanted": "textbooks_wanted",

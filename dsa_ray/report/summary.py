@@ -124,6 +124,8 @@ class Generate(Part):
     tokens_per_s: float | None = None
     idle_ratio: float | None = None
     """Share of time that a replica had nothing in flight."""
+    replaced: int = 0
+    """Replicas that were replaced because they answered garbage."""
 
 
 class TaskMark(Part):
@@ -196,7 +198,7 @@ def build(
             `lag` (rows of {lag_steps, lag_s}, one per first visit of a child).
         train: `steps`, `tokens`, `seconds` (of training, wall), `idle_ratio`,
             `losses` (mean loss of each exercise step, in order), `blocked_s` (of each checkpoint).
-        generate: `tokens`, `seconds` (wall), `idle_ratio`.
+        generate: `tokens`, `seconds` (wall), `idle_ratio`, `replaced`.
 
     Raises:
         pydantic.ValidationError: a value of the wrong type, or an unknown state.
@@ -222,7 +224,7 @@ def build(
         children=curator.get("children", {}),
         visits=_visits(curator.get("visits", ())),
         train={**_pace(train), **_saving(train), "loss_first": first, "loss_last": last},
-        generate=_pace(generate),
+        generate={**_pace(generate), "replaced": generate.get("replaced", 0)},
         feedback_lag_steps=_percentiles(row["lag_steps"] for row in lag),
         feedback_lag_s=_percentiles(row["lag_s"] for row in lag),
     )

@@ -105,7 +105,7 @@ def numbers(row: Mapping[str, Any], place: int) -> dict[str, Any]:
 
 _TOLD = (
     *("id", "kind", "skills", "difficulty", "parents", "cause"),
-    *("prompt_tokens", "answer_hash", "output_tokens", "seconds"),
+    *("prompt_tokens", "answer_hash", "output_tokens", "seconds", "generator_version"),
 )
 
 

@@ -67,6 +67,7 @@ def rejection_row(rejection: Rejection) -> dict[str, Any]:
         "output_tokens": rejection.output_tokens,
         "input_tokens": rejection.input_tokens,
         "seconds": rejection.seconds,
+        "generator_version": rejection.generator_version,
     }
 
 

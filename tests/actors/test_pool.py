@@ -98,3 +98,14 @@ def test_each_teacher_has_slots_of_its_own(killed: list[int]) -> None:
     made = Made(config(teachers=teachers, generate={"min_replicas": 0}))
     made.pool.scale([0, 1000])
     assert [(replica.index, replica.teacher) for replica in made.pool.replicas] == [(1, 1)]
+
+
+def test_what_answers_garbage_is_ended_once_and_left_to_ray_to_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made(config())
+    ended: list[tuple[int, bool]] = []
+    fake = SimpleNamespace(kill=lambda replica, no_restart: ended.append((replica.index, no_restart)))
+    monkeypatch.setattr(pool, "ray", fake)
+    for condemned in ({}, {"teacher-1": 7}, {"teacher-1": 7}, {}, {"teacher-1": 8, "teacher-9": 1}):
+        made.pool.replace(condemned)
+    assert ended == [(1, False), (1, False)]
+    assert made.there() == [0, 1, 2]

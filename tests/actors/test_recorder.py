@@ -90,9 +90,10 @@ def test_what_the_curator_is_told_lies_where_it_is_told(tmp_path: Path):
         "output_tokens": 9,
         "input_tokens": 0,
         "seconds": 0.5,
+        "generator_version": "0/teacher-0.0",
         "cut": False,
     }
-    cost = {"output_tokens": 0, "input_tokens": 0, "seconds": 0.0}
+    cost = {"output_tokens": 0, "input_tokens": 0, "seconds": 0.0, "generator_version": ""}
     assert told.rejected == [{"id": 2, "attempt": 0, "reason": "schema", "detail": "x", **cost}]
     assert recording.stats() == {"written": 2, "rejected": 1, "repeated": 0, "segments": 1}
 

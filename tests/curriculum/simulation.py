@@ -18,9 +18,9 @@ GRAPH = {
 }
 
 
-def small_config(**sections: dict[str, Any]) -> Config:
+def small_config(**sections: Any) -> Config:
     """A configuration whose runs take milliseconds; sections given are merged over it."""
-    base: dict[str, dict[str, Any]] = {
+    base: dict[str, Any] = {
         "run": {"name": "test"},
         "graph": {"target": "calculus", "elementary": ["fractions", "powers"]},
         "generate": {"exercises_per_skill": 12, "slots": 64, "in_flight": 16, "max_question_tokens": 64},
@@ -28,7 +28,7 @@ def small_config(**sections: dict[str, Any]) -> Config:
         "dynamics": {"burn_in_verdicts": 8, "window": 64, "cohort_steps": 8, "planted_min": 4},
     }
     for name, values in sections.items():
-        base[name] = {**base.get(name, {}), **values}
+        base[name] = {**base.get(name, {}), **values} if isinstance(values, dict) else values
     return parse(base)
 
 

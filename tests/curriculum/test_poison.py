@@ -69,3 +69,24 @@ def test_a_request_that_met_two_unlucky_deaths_goes_out_alone_and_is_written() -
     assert made.lease("teacher-0", "c", 2, 0.0) == []
     assert made.settle(alone[0].id) is not None
     assert len(made.lease("teacher-0", "c", 3, 0.0)) == 1
+
+
+def test_what_a_replica_held_that_is_replaced_for_garbage_goes_out_again_and_is_not_suspect() -> None:
+    made = book(8)
+    for incarnation in range(4):
+        held = made.lease("teacher-0", str(incarnation), 8, 0.0)
+        assert len(held) == 8
+        assert {request.attempt for request in held} == {incarnation}
+        assert made.take_back("teacher-0", incarnation) == 8
+        assert made.take_back("teacher-0", incarnation) == 0
+    assert made.take_poison() == []
+
+
+def test_a_spared_request_goes_out_once_more_after_its_last_attempt() -> None:
+    made = book(1)
+    for attempt in range(3):
+        (request,) = made.lease("teacher-0", "0", 1, 0.0)
+        assert request.attempt == attempt
+        assert made.fail(request.id, attempt, spare=attempt == 2) == (request, False)
+    (request,) = made.lease("teacher-0", "0", 1, 0.0)
+    assert made.fail(request.id, 3) == (request, True)

@@ -1,11 +1,13 @@
 """An engine that follows a script, and the configuration and records that tests of replicas need."""
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 
 from dsa_ray.config import Config, parse
-from dsa_ray.engines.base import EngineAnswer, EngineCall
+from dsa_ray.embedded.engine import exact_writer
+from dsa_ray.engines.base import EngineAnswer, EngineCall, TextEngine
 from dsa_ray.records import Assignment, Completion, ExerciseRequest, Kind, SkillBrief
 
 
@@ -90,3 +92,23 @@ def completion(number: int, text: str = "{}", finish_reason: str = "stop") -> Co
         output_tokens=7,
         seconds=0.1,
     )
+
+
+BROKEN = "DSA_TEST_BROKEN"
+"""Environment variable with a file that does not exist yet."""
+
+
+def one_of_them_broken() -> TextEngine:
+    """For `teacher.factory`: the exact writer, but the first process that makes it writes nothing that can be read."""
+    inner = exact_writer()
+    try:
+        os.close(os.open(os.environ[BROKEN], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return inner
+
+    async def garbage(call: EngineCall) -> EngineAnswer:
+        await asyncio.sleep(0.02)
+        return EngineAnswer(text="!" * 40, finish_reason="stop", output_tokens=40)
+
+    inner.generate = garbage
+    return inner

@@ -12,9 +12,12 @@ Reply = tuple[int, dict[str, str], bytes]
 """Status, headers, body. Status 0: never answer."""
 
 
-def completion(text: str = "fine", reason: str = "stop") -> Reply:
+USAGE = {"completion_tokens": 5, "prompt_tokens": 12}
+
+
+def completion(text: str = "fine", reason: str = "stop", usage: Any = USAGE) -> Reply:
     message = {"role": "assistant", "content": text}
-    body = {"choices": [{"message": message, "finish_reason": reason}], "usage": {"completion_tokens": 5}}
+    body = {"choices": [{"message": message, "finish_reason": reason}], **({"usage": usage} if usage else {})}
     return 200, {}, json.dumps(body).encode()
 
 

@@ -7,12 +7,15 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError, EngineRefused, build
-from dsa_ray.engines.openai_engine import OpenAIEngine
+from dsa_ray.engines.openai_engine import MESSAGE_TOKENS, OpenAIEngine, _estimate
 from tests.engines.scripted_server import Scripted, completion, error, serve
 from tests.engines.tiny_model import tiny_llama
 
@@ -39,7 +42,7 @@ def test_a_call_becomes_one_chat_completion_with_key_and_schema(monkeypatch: pyt
     structured = EngineCall(messages=CALL.messages, max_tokens=9, schema=SCHEMA, temperature=0.5, top_p=0.9)
     with serve(lambda number, body: completion('{"answer": "5"}')) as server:
         (answer,) = answers(server, structured)
-        assert answer == EngineAnswer(text='{"answer": "5"}', finish_reason="stop", output_tokens=5)
+        assert answer == EngineAnswer(text='{"answer": "5"}', finish_reason="stop", output_tokens=5, input_tokens=12)
         assert server.keys == ["Bearer secret"]
         assert server.bodies == [
             {
@@ -128,12 +131,48 @@ def test_a_filtered_answer_is_a_failed_request():
     with serve(lambda number, body: completion("", "content_filter")) as server:
         (failure,) = answers(server, CALL)
         assert isinstance(failure, EngineError)
+        assert (failure.spent.input_tokens, failure.spent.output_tokens) == (12, 5)  # it is paid for all the same
 
 
 def test_an_overloaded_endpoint_gets_fewer_requests_at_a_time_and_all_are_answered():
     with serve(lambda number, body: error(429) if number < 16 else completion()) as server:
         found = answers(server, *[CALL] * 60, concurrency=32)
         assert [answer.text for answer in found] == ["fine"] * 60
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [],
+        7,
+        {"completion_tokens": None},
+        {"completion_tokens": -3, "prompt_tokens": "many"},
+        {"total": 10**30},
+    ],
+)
+def test_an_endpoint_that_counts_nothing_is_estimated_and_said_so_once(usage: Any, caplog: pytest.LogCaptureFixture):
+    text = "a long answer, as they are"
+    with serve(lambda number, body: completion(text, usage=usage)) as server:
+        calls = [EngineCall(messages=CALL.messages, max_tokens=limit) for limit in (100, 100, 9)]
+        found = answers(server, *calls)
+    assert [answer.output_tokens for answer in found] == [len(text) / 2, len(text) / 2, 9]
+    assert {answer.input_tokens for answer in found} == {MESSAGE_TOKENS + 3}
+    assert [record.message for record in caplog.records if "usage" in record.message] == [
+        f"{server.url} reports no usage: tokens are estimated at 2 bytes each"
+    ]
+
+
+@given(st.text(max_size=200))
+def test_an_estimate_is_no_less_than_a_token_for_every_two_bytes(text: str):
+    assert len(text.encode(errors="replace")) <= 2 * _estimate(text) <= len(text.encode(errors="replace")) + 1
+
+
+def test_what_the_endpoint_counts_is_taken_where_it_counts_something():
+    with serve(lambda number, body: completion("fine", usage={"completion_tokens": 3})) as server:
+        (answer,) = answers(server, CALL)
+    assert (answer.output_tokens, answer.input_tokens) == (3, MESSAGE_TOKENS + 3)
 
 
 def test_weights_of_an_endpoint_cannot_be_loaded():

@@ -178,3 +178,75 @@ def test_vllms_own_metrics_are_left_out_rather_than_the_engine_where_ray_serve_i
     monkeypatch.setattr(ray_wrappers, "ray_metrics", None)
     assert _stat_loggers(True) is None
     assert "ray[serve]" in caplog.text
+
+
+def lora(folder: Path, model: str, rank: int) -> tuple[str, str]:
+    """A random LoRA adapter of the model, and the model with it merged in."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(5)
+    shape = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj", "down_proj"])
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), shape)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.05)
+    adapted.save_pretrained(folder / "adapter")
+    adapted.merge_and_unload().save_pretrained(folder / "merged")
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder / "merged")
+    return str(folder / "adapter"), str(folder / "merged")
+
+
+def served(teacher: TeacherConfig, own_process: bool, *calls: EngineCall) -> list:
+    async def scenario() -> list:
+        engine = VLLMEngine(teacher, teacher.model, concurrency=16, own_process=own_process)
+        await engine.start()
+        try:
+            return await several(engine, *calls)
+        finally:
+            await engine.stop()
+
+    return asyncio.run(asyncio.wait_for(scenario(), 240.0))
+
+
+@pytest.mark.parametrize("own_process", [False, True], ids=["in-process", "own-process"])
+def test_an_adapter_writes_what_the_merged_model_writes_and_a_template_what_it_says(tmp_path: Path, own_process: bool):
+    model = tiny_llama(tmp_path / "model", spread=0.2)
+    adapter, merged = lora(tmp_path, model, 4)
+    template = tmp_path / "chat.jinja"
+    template.write_text("{{ bos_token }}{% for message in messages %}{{ message['content'] }}{% endfor %}:")
+    common = {"max_model_len": 512, "kv_cache_gib": 0.25, "dtype": "float32", "chat_template": str(template)}
+    calls = [ask(str(number), max_tokens=8) for number in range(8)]
+    changes = {"adapter": adapter, "prefix_caching": False}
+    found = served(TeacherConfig(model=model, **common, **changes), own_process, *calls)
+    assert texts(found) == texts(served(TeacherConfig(model=merged, **common), own_process, *calls))
+    assert texts(found) != texts(served(TeacherConfig(model=model, **common), own_process, *calls))
+    assert {answer.input_tokens for answer in found} == {len("<") + len("Be brief.") + len("0") + len(":")}
+
+
+def test_an_adapter_of_another_model_and_a_quantisation_that_cannot_be_are_refused_in_one_line(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    model = tiny_llama(tmp_path / "model")
+    adapter, _ = lora(tmp_path, model, 4)
+    weights = Path(adapter, "adapter_model.safetensors")
+    renamed = {name.replace("q_proj", "c_attn"): each.clone() for name, each in load_file(weights).items()}
+    save_file(renamed, weights)
+    common = {"model": model, "max_model_len": 256, "kv_cache_gib": 0.25}
+    with pytest.raises(EngineRefused, match=r"teacher\.adapter: vLLM cannot serve .*adapter with"):
+        served(TeacherConfig(**common, adapter=adapter), False)
+    with pytest.raises(EngineRefused, match=r"teacher\.model: vLLM cannot serve"):
+        served(TeacherConfig(**common, quantization="awq"), False)
+
+
+def test_a_tokenizer_without_a_chat_template_gets_the_default_one(tmp_path: Path):
+    model = tiny_llama(tmp_path / "model")
+    for name in ("chat_template.jinja", "tokenizer_config.json"):
+        path = Path(model, name)
+        if path.exists() and name.endswith(".jinja"):
+            path.unlink()
+        elif path.exists():
+            path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "chat_template"}))
+    (answer,) = served(TeacherConfig(model=model, max_model_len=256, kv_cache_gib=0.25), False, ask("0", max_tokens=4))
+    assert answer.input_tokens == len("<") + len("Be brief.") + len("\n") + len("0") + len("\n")

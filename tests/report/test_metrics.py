@@ -10,7 +10,7 @@ from dsa_ray.records import CHILD_KINDS, Action, VerdictClass
 from dsa_ray.report.metrics import BY_NAME, LEVELS, METRICS, REASONS, samples
 
 STATUS: dict[str, Any] = {
-    "phase": "exercises", "step": 40, "steps": 60, "skills": 24, "textbooks": 17, "textbooks_wanted": 17,
+    "phase": "exercises", "step": 40, "steps": 60, "skills": 24, "replaced": 1, "textbooks": 17, "textbooks_wanted": 17,
     "written": 412, "rejected": 13, "rejections": {"duplicate": 10, "mine": 2, "yours": 1},
     "queue_depth": 7, "outstanding": 64,
     "backlog": [3, 0], "oldest_request_s": 1.5, "unvisited": 30, "open_rows": 16,

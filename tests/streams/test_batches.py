@@ -36,6 +36,7 @@ def test_a_completion_survives_its_journey_as_json(completion: Completion):
 
 def test_a_rejection_is_told_with_a_bounded_detail():
     request = ExerciseRequest(id=4, kind=Kind.EXERCISE, skills=("a",), attempt=2)
-    row = rejection_row(Rejection(request=request, reason="schema", detail="x" * 1000))
-    cost = {"output_tokens": 0, "input_tokens": 0, "seconds": 0.0}
-    assert row == {"id": 4, "attempt": 2, "reason": "schema", "detail": "x" * 200, **cost}
+    version = "0/teacher-1.3"
+    row = rejection_row(Rejection(request=request, reason="schema", detail="x" * 1000, generator_version=version))
+    told = {"output_tokens": 0, "input_tokens": 0, "seconds": 0.0, "generator_version": version}
+    assert row == {"id": 4, "attempt": 2, "reason": "schema", "detail": "x" * 200, **told}
