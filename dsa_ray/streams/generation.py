@@ -59,7 +59,7 @@ class StreamPlan:
     elastic: bool = False
     """Replicas come and go: they are looked up by name."""
     opened: int = 0
-    """Time of this opening, ns since the epoch: the readers of an older one are refused."""
+    """Number of this opening, from 1: the readers of an older one are refused."""
 
 
 def build_generation_stream(
@@ -175,11 +175,11 @@ class _Poll:
     def __init__(self, replica: Any, index: int, plan: StreamPlan) -> None:
         self._replica, self._index, self._plan = replica, index, plan
         self._answered = time.monotonic()
-        self._end = plan.opened / 1e9 + plan.reopen_s
+        self._end = self._answered + plan.reopen_s
 
     @property
     def late(self) -> bool:
-        return time.time() > self._end
+        return time.monotonic() > self._end
 
     def __call__(self, seen: str) -> Batch | None:
         """The next batch; none if the opening ended while the replica was away.
