@@ -92,6 +92,7 @@ class Ring:
         self._answering = Answering(config.watch.silent_s)
         self._asked: dict[str, tuple[ray.ObjectRef, float]] = {}
         self._incarnation: int | None = None
+        self._drains = 0
         self.notes: list[str] = []
         """What went wrong and was mended, a line each."""
         self.taken_up = ""
@@ -109,7 +110,7 @@ class Ring:
             resources=node_of(config, "core"),
             max_restarts=-1,
         ).remote(plain, self._run.path, self._scope)
-        self._ask_curator("start", config.watch.stall_s)
+        self._ask_curator("start", within_s=config.watch.stall_s)
         self._starting = []
         self._pool = ReplicaPool(config, self._start_replica)
         self._pool.open()
@@ -154,10 +155,10 @@ class Ring:
             self._incarnation = status["incarnation"]
         return status
 
-    def _ask_curator(self, method: str, within_s: float = REPLY_S) -> Any:
+    def _ask_curator(self, method: str, *arguments: Any, within_s: float = REPLY_S) -> Any:
         """The curator's answer, also when Ray is starting it anew."""
         try:
-            return _ask(self._curator, "the curator", within_s, method)
+            return _ask(self._curator, "the curator", within_s, method, *arguments)
         except ray.exceptions.ActorDiedError as error:
             raise RingBroken(f"the curator died: {_reason(error)}") from error
 
@@ -174,7 +175,9 @@ class Ring:
         return status
 
     def metrics(self) -> list[dict[str, Any]]:
-        return self._ask_curator("drain_metrics")
+        """The lines of metrics since the last time."""
+        self._drains += 1
+        return self._ask_curator("drain_metrics", self._drains)
 
     def facts(self) -> dict[str, Any]:
         return self._ask_curator("facts")

@@ -102,13 +102,14 @@ class RecorderActor:
         return self._recorder.stats()
 
     def _confirm(self, batches: Sequence[Examined]) -> None:
-        """Not waited for: a confirmation that is lost means that a batch is delivered again, and dropped here."""
+        """Not waited for, and sent again by Ray when it is lost: until then a replica holds the room of the batch. One
+        that never comes, because the replica or this process ended, costs a second delivery, which is dropped here."""
         tokens: dict[int, list[str]] = {}
         for batch in batches:
             tokens.setdefault(batch.replica, []).append(batch.token)
         for index, confirmed in tokens.items():
             if (replica := handle_of(self._replicas[index])) is not None:
-                replica.confirm.remote(confirmed)
+                replica.confirm.options(max_task_retries=-1).remote(confirmed)
 
     def _tell(self, method: str, *arguments: Any) -> Any:
         """Call the curator until it answers, while it lives: every method is idempotent."""

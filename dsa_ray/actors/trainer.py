@@ -18,6 +18,7 @@ import ray.train
 import torch
 import torch.distributed
 from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -174,7 +175,7 @@ class _Reporter:
         self._curator = curator
         self._every, self._publish_every = config.train.checkpoint_every, config.train.publish_every
         self._told = told
-        self._sent: ray.ObjectRef | None = None
+        self._sent: tuple[ray.ObjectRef, tuple[Any, ...]] | None = None
         self._last = self._saved = -1
         self._losses = LossMean()
 
@@ -185,7 +186,8 @@ class _Reporter:
             "leases": step.leases,
             **{name: getattr(step, name) for name in _REPORTED},
         }
-        self._sent = self._curator.observe.remote(report, step.ids, step.losses)
+        told = report, step.ids, step.losses
+        self._sent = self._curator.observe.remote(*told), told
         self._last = step.step
         self._losses.add(step)
         if step.step % self._every == 0:
@@ -202,9 +204,14 @@ class _Reporter:
         self._publisher.wait()
 
     def _settle(self) -> None:
-        if self._sent is not None:
-            ray.get(self._sent, timeout=REPLY_S)
-            self._sent = None
+        """A report that was lost, or its answer, is sent once more; a curator that ended does not answer that one."""
+        if self._sent is None:
+            return
+        (call, told), self._sent = self._sent, None
+        try:
+            ray.get(call, timeout=REPLY_S)
+        except ActorUnavailableError:
+            ray.get(self._curator.observe.remote(*told), timeout=REPLY_S)
 
     def _save(self) -> None:
         self._checkpointer.save(self._last, self._losses.phase, self._losses.over_ranks())

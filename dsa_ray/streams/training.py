@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +41,8 @@ REOPEN_ROWS = 8192
 POLL_S = 0.02
 REPLY_S = 60.0
 """The curator answers within this, or it is gone."""
+AGAIN = 3
+"""So many times Ray makes a call again that was lost."""
 
 
 class RowSource(Datasource):
@@ -136,8 +138,9 @@ def _read_rows(
     attempt, reader = ray.get(curator.open_rows.remote(rank), timeout=REPLY_S)
     texts = TextStore(journal)
     idle_since, limit_s = time.monotonic(), patience_s[0]
-    while True:
-        plans = ray.get(curator.lease_rows.remote(rank, attempt, LEASE_ROWS, reader), timeout=REPLY_S)
+    lease = curator.lease_rows.options(max_task_retries=AGAIN)
+    for call in count():
+        plans = ray.get(lease.remote(rank, attempt, LEASE_ROWS, reader, call), timeout=REPLY_S)
         if plans is None:
             return
         for plan in plans:
