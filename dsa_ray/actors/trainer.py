@@ -122,7 +122,7 @@ def _train_rank(setup: dict[str, Any]) -> None:
     try:
         _train(setup)
     except LASTING as error:
-        ray.get(setup["curator"].fail.remote(str(error)), timeout=REPLY_S)
+        patient.once_more(setup["curator"], "fail", str(error), within_s=REPLY_S)
         raise
 
 
