@@ -270,6 +270,7 @@ class Ring:
             reader_cpus=placement["training_source"].cpus,
             rank_threads=placement["rank"].threads,
             rank_group=node_of(self._config, "rank"),
+            reader_group=node_of(self._config, "training_source"),
         )
         core = node_of(self._config, "core")
         again = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
@@ -320,6 +321,7 @@ class Ring:
             examiner_cpus=placement["examiner"].cpus,
             patience_s=config.watch.engine_start_s,
             elastic=config.generate.min_replicas is not None,
+            node=node_of(config, "generation_source"),
         )
         names = [self._name(f"teacher-{index}") for index in range(self._pool.most)]
         examiner = functools.partial(
@@ -386,6 +388,8 @@ def _environment(run: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_NO_USAGE_STATS": "1",
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+        # Nothing here asks it, and it lies on any node, which an autoscaler then never takes back.
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
 

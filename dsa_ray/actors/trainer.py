@@ -50,6 +50,8 @@ class TrainerShares:
     rank_threads: int
     rank_group: Mapping[str, float] = field(default_factory=dict)
     """Ray resource of the nodes on which ranks may lie."""
+    reader_group: Mapping[str, float] = field(default_factory=dict)
+    """Of those on which their readers may lie."""
 
 
 @ray.remote(num_cpus=0)
@@ -80,7 +82,8 @@ def fit(
     configure_context()
     forget_ray_snapshot(run.checkpoints)
     readers = {
-        f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus) for rank in range(ranks)
+        f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus, shares.reader_group)
+        for rank in range(ranks)
     }
     trainer = TorchTrainer(
         _train_rank,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from itertools import chain, count, islice
@@ -75,15 +75,24 @@ class RowSource(Datasource):
         return [ReadTask(self._read, metadata)]
 
 
-def training_stream(curator: ActorHandle, rank: int, journal: str, config: Config, cpus: float) -> ray.data.Dataset:
-    """The stream of one rank. `cpus` is the share that its reader gets from the placement plan."""
+def training_stream(
+    curator: ActorHandle, rank: int, journal: str, config: Config, cpus: float, node: Mapping[str, float] | None = None
+) -> ray.data.Dataset:
+    """The stream of one rank.
+
+    Args:
+        cpus: share of its reader in the placement plan.
+        node: Ray resource of the nodes on which the reader may lie.
+    """
     stall_s = config.watch.stall_s
     if config.dynamics.schedule == "epochs":
         stall_s = math.inf  # between epochs a rank waits for the teacher, whom the driver's watchdog watches
     patience_s = config.watch.engine_start_s + stall_s, stall_s  # the first text waits for the teacher's engine
     source = RowSource(curator, rank, journal, config.train.row_tokens, patience_s)
     stream = ray.data.read_datasource(
-        source, override_num_blocks=1, ray_remote_args={"num_cpus": cpus, "max_retries": 0}
+        source,
+        override_num_blocks=1,
+        ray_remote_args={"num_cpus": cpus, "max_retries": 0, "resources": dict(node or {})},
     )
     stream.set_name(f"training-rank-{rank}")
     return stream
