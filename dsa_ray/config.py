@@ -388,7 +388,8 @@ class ClusterConfig(Section):
     """In a cluster that is joined: how long its autoscaler may take to bring what the run needs to begin."""
     groups: dict[Group, ResourceName] = Field(default_factory=dict)
     """Custom Ray resource that the nodes of a process have to offer, e.g. {rank: trainer, teacher: generator}: keeps
-    ranks off spot nodes. `core` is what keeps the run together: curator, recorder, the trainer's controller."""
+    ranks off spot nodes. `core` is what keeps the run together: curator, recorder, the trainer's controller, and what
+    reads and examines the teachers' texts (a quarter of a CPU per replica)."""
 
 
 class WatchConfig(Section):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dsa_ray.config import Config, ConfigError, PoolTeacher
+from dsa_ray.config import Config, ConfigError, Group, PoolTeacher
 from dsa_ray.machine import ClusterShape
 from dsa_ray.memory import MemoryRow, teacher_share
 from dsa_ray.records import Scope
@@ -124,11 +124,16 @@ def node_of(config: Config, process: str) -> dict[str, float]:
     Args:
         process: the name of a share, or `core`.
     """
-    kind = "core" if process in ("curator", "recorder", "ladders") else process.partition("-")[0]
+    kind = _GROUPS.get(process) or process.partition("-")[0]
     group = config.cluster.groups.get(kind)
     return {group: GROUP_SHARE} if group else {}
 
 
+_GROUPS: dict[str, Group] = {
+    **dict.fromkeys(("curator", "recorder", "ladders", "generation_source", "examiner"), "core"),
+    "training_source": "rank",
+}
+"""Of what is not its own group. A node that comes and goes with a replica holds nothing else, or it would never go."""
 GROUP_SHARE = 0.001
 """Of a node's one unit of its group's resource: the group says where, and never how many."""
 
@@ -214,7 +219,7 @@ def _at_least(config: Config, wish: _Wish) -> _Wish:
     if wish.name.startswith("teacher"):
         least = config.generate.min_replicas
     else:
-        least = config.train.min_ranks if wish.name == "rank" else None
+        least = config.train.min_ranks if wish.name in ("rank", "training_source") else None
     if least is None:
         return wish
     return dataclasses.replace(wish, count=min(wish.count, least))

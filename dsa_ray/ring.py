@@ -96,6 +96,7 @@ class Ring:
         self._asked: dict[str, tuple[ray.ObjectRef, float]] = {}
         self._incarnation: int | None = None
         self._estimated = False
+        self._drains = 0
         self.notes: list[str] = []
         """What went wrong and was mended, a line each."""
         self.taken_up = ""
@@ -113,7 +114,7 @@ class Ring:
             resources=node_of(config, "core"),
             max_restarts=-1,
         ).remote(plain, self._run.path, self._scope)
-        self._ask_curator("start", config.watch.stall_s)
+        self._ask_curator("start", within_s=config.watch.stall_s)
         self._starting = []
         self._pool = ReplicaPool(config, self._start_replica)
         self._pool.open()
@@ -158,10 +159,10 @@ class Ring:
             self._incarnation = status["incarnation"]
         return status
 
-    def _ask_curator(self, method: str, within_s: float = REPLY_S) -> Any:
+    def _ask_curator(self, method: str, *arguments: Any, within_s: float = REPLY_S) -> Any:
         """The curator's answer, also when Ray is starting it anew."""
         try:
-            return _ask(self._curator, "the curator", within_s, method)
+            return _ask(self._curator, "the curator", within_s, method, *arguments)
         except ray.exceptions.ActorDiedError as error:
             raise RingBroken(f"the curator died: {_reason(error)}") from error
 
@@ -181,7 +182,9 @@ class Ring:
         return status
 
     def metrics(self) -> list[dict[str, Any]]:
-        return self._ask_curator("drain_metrics")
+        """The lines of metrics since the last time."""
+        self._drains += 1
+        return self._ask_curator("drain_metrics", self._drains)
 
     def facts(self) -> dict[str, Any]:
         return self._ask_curator("facts")
@@ -304,6 +307,7 @@ class Ring:
             reader_cpus=placement["training_source"].cpus,
             rank_threads=placement["rank"].threads,
             rank_group=node_of(self._config, "rank"),
+            reader_group=node_of(self._config, "training_source"),
         )
         core = node_of(self._config, "core")
         again = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
@@ -358,6 +362,7 @@ class Ring:
             examiner_cpus=placement["examiner"].cpus,
             patience_s=config.watch.engine_start_s,
             elastic=config.generate.min_replicas is not None,
+            node=node_of(config, "generation_source"),
         )
         examiner = functools.partial(
             make_examiner, config, self._student_model, self._held_out, journal=self._run.journal
@@ -426,6 +431,8 @@ def _environment(run: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_NO_USAGE_STATS": "1",
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+        # Nothing here asks it, and it lies on any node, which an autoscaler then never takes back.
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
 

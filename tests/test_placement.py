@@ -208,7 +208,7 @@ def test_elastic_ranks_need_only_their_least_number_to_begin() -> None:
     assert plan(wanted, ClusterShape(cpus=64, gpus=2), elastic=True)["rank"].count == 8
     with pytest.raises(PlacementError, match="2 GPUs asked"):
         plan(wanted, ClusterShape(cpus=64, gpus=1), elastic=True)
-    assert sum("trainer" in bundle for bundle in bundles(wanted)) == 2
+    assert sum("trainer" in bundle for bundle in bundles(wanted)) == 2 + 2  # each with its reader
 
 
 def test_a_group_without_a_node_is_missing_unless_nobody_of_it_is_needed_to_begin() -> None:
@@ -230,8 +230,9 @@ def test_an_autoscaler_is_told_what_a_run_needs_and_on_which_nodes() -> None:
         cluster={"replica_gpus": 1, "rank_gpus": 1, "groups": {"core": "head", "rank": "trainer", "teacher": "spot"}},
     )
     asked = bundles(wanted)
-    assert [bundle for bundle in asked if "trainer" in bundle] == [{"CPU": 2.0, "GPU": 1, "trainer": 0.001}] * 2
-    assert sum("head" in bundle for bundle in asked) == 2
+    ranks, readers = [{"CPU": 2.0, "GPU": 1, "trainer": 0.001}] * 2, [{"CPU": 0.5, "trainer": 0.001}] * 2
+    assert [bundle for bundle in asked if "trainer" in bundle] == ranks + readers
+    assert sum("head" in bundle for bundle in asked) == 3 + 4  # curator, recorder, examiner; a reader per replica
     assert not any("spot" in bundle for bundle in asked)
     assert any("trainer" in bundle for bundle in bundles(wanted, Scope.TRAINING))
     assert not any("trainer" in bundle for bundle in bundles(wanted, Scope.TEXTS))

@@ -32,7 +32,7 @@ class Mute:
     def open_rows(self, rank: int) -> tuple[int, int]:
         return 1, 1
 
-    def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[object]:
+    def lease_rows(self, rank: int, attempt: int, n: int, reader: int, call: int) -> list[object]:
         return []
 
 

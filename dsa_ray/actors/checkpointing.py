@@ -24,6 +24,7 @@ from ray.train import Checkpoint, UserCallback
 from ray.train.v2.api.report_config import CheckpointUploadMode
 from transformers import PreTrainedTokenizerBase
 
+from dsa_ray.actors import patient
 from dsa_ray.config import Config
 from dsa_ray.curriculum.host import CURATOR_STATE, GRAPH
 from dsa_ray.storage.checkpoints import META, STUDENT, CheckpointError, CheckpointStore, step_name
@@ -133,7 +134,7 @@ class Checkpointer:
         began = time.perf_counter()
         self.wait()  # one staged checkpoint at a time
         if self._rank == 0:
-            ray.get(self._curator.want_checkpoint.remote(step), timeout=REPLY_S)
+            patient.once_more(self._curator, "want_checkpoint", step, within_s=REPLY_S)
         staging = Staging(self._engine.saved_bytes)
         if not staging.in_memory:
             logger.warning("checkpoint at step %d is staged on disk: %s", step, staging.reason)
@@ -190,7 +191,7 @@ class Checkpointer:
         except BaseException as error:
             self._failure = error
             if isinstance(error, CheckpointError | OSError):  # no restart of the ranks mends a storage
-                self._curator.fail.remote(str(error))
+                self._curator.fail.options(max_task_retries=-1).remote(str(error))
             raise
         finally:
             staging.discard()
@@ -200,7 +201,7 @@ class Checkpointer:
 
     def _add(self, folder: str, weights: dict[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Rank 0: curator state, student, model card, facts."""
-        state = ray.get(self._curator.checkpoint.remote(facts["step"]), timeout=REPLY_S)
+        state = patient.once_more(self._curator, "checkpoint", facts["step"], within_s=REPLY_S)
         Path(folder, CURATOR_STATE).write_bytes(state)
         student = str(Path(folder, STUDENT))
         self._engine.write_student(weights, student, self._tokenizer)
@@ -208,7 +209,7 @@ class Checkpointer:
         Path(folder, META).write_text(json.dumps({**facts, "time": time.time(), "versions": versions()}))
 
     def _card(self, step: int) -> str:
-        status = ray.get(self._curator.status.remote(), timeout=REPLY_S)
+        status = patient.once_more(self._curator, "status", within_s=REPLY_S)
         run = Folder(self._run)
         edges = len(json.loads(run.read(GRAPH))["edges"]) if run.exists(GRAPH) else None
         facts = CardFacts(
@@ -237,7 +238,7 @@ class Commit(UserCallback):
             store.commit(facts["name"], facts["ranks"])
             store.prune(self._train.keep_checkpoints, keep_best=self._train.keep_best)
         except (CheckpointError, OSError) as error:
-            self._curator.fail.remote(str(error))  # the driver ends the run with this line
+            self._curator.fail.options(max_task_retries=-1).remote(str(error))  # the driver ends the run with this line
             return
         blocked_s = max(rank["blocked_s"] for rank in metrics)
         staging = next((rank["staging"] for rank in metrics if rank["staging"]), "")

@@ -98,9 +98,9 @@ class CuratorActor:
         self._host.require_attempt()
         return self._host.open_rows(rank)
 
-    async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+    async def lease_rows(self, rank: int, attempt: int, n: int, reader: int, call: int) -> list[RowPlan] | None:
         self._host.require_attempt()
-        return self._host.guard(self._host.lease_rows, rank, attempt, n, reader)
+        return self._host.guard(self._host.lease_rows, rank, attempt, n, reader, call)
 
     async def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
         self._host.require_attempt()
@@ -146,8 +146,8 @@ class CuratorActor:
         """The host's status, and the process that gives it: another one when the curator was started anew."""
         return {**self._host.status(), "incarnation": os.getpid()}
 
-    async def drain_metrics(self) -> list[dict[str, Any]]:
-        return self._host.drain_metrics()
+    async def drain_metrics(self, call: int) -> list[dict[str, Any]]:
+        return self._host.drain_metrics(call)
 
     async def facts(self) -> dict[str, Any]:
         """Everything that summary, tables and report need, once the run is over."""

@@ -38,3 +38,21 @@ def call(actor: ActorHandle, method: str, *arguments: Any, within_s: float, call
             if time.monotonic() - began > within_s:
                 raise ActorAway(str(error)) from error
             time.sleep(PAUSE_S)
+
+
+def once_more(actor: ActorHandle, method: str, *arguments: Any, within_s: float) -> Any:
+    """The answer of an idempotent method to a caller that has to notice at once when the actor has ended.
+
+    A call that was lost, or its answer, is made again; one to an actor that ended fails then too.
+
+    Args:
+        within_s: deadline of one call.
+
+    Raises:
+        ActorUnavailableError: lost twice, or the actor is being started anew.
+        GetTimeoutError: no answer within that time.
+    """
+    try:
+        return ray.get(getattr(actor, method).remote(*arguments), timeout=within_s)
+    except ActorUnavailableError:
+        return ray.get(getattr(actor, method).remote(*arguments), timeout=within_s)

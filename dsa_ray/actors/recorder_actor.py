@@ -22,6 +22,8 @@ from dsa_ray.streams.generation import StreamPlan, build_generation_stream, exam
 
 logger = logging.getLogger(__name__)
 
+OPENINGS = "openings"
+"""The journal's stream with one segment for each opening of the generation stream."""
 CRASHES = 3
 """So many crashes of the stream in a row, with nothing written between them, end the run."""
 
@@ -59,7 +61,7 @@ class RecorderActor:
         self._curator = ray.get_actor(curator)
         self._replicas = list(replicas) if plan.elastic else [ray.get_actor(name) for name in replicas]
         self._examiner, self._plan, self._stall_s = examiner, plan, stall_s
-        self._opened = 0
+        self._openings = SegmentWriter(journal, OPENINGS)
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
@@ -90,9 +92,10 @@ class RecorderActor:
 
     def _open(self) -> Iterator[Examined]:
         examiner = functools.partial(self._examiner, self._recorder.hashes[:])
-        # Replicas serve the newest reader alone: a clock that was set back must not make this one look older.
-        self._opened = max(time.time_ns(), self._opened + 1)
-        plan = dataclasses.replace(self._plan, opened=self._opened)
+        # Replicas serve the newest reader alone. Counted on disk: a clock that was set back, or another machine's,
+        # would make the readers of a recorder that was started anew look older than those of its predecessor.
+        opened = 1 + self._openings.write([{"at": round(time.time(), 3)}])
+        plan = dataclasses.replace(self._plan, opened=opened)
         return examined(build_generation_stream(self._replicas, self._curator, examiner, plan))
 
     def take(self, rows: Sequence[str]) -> None:
@@ -103,13 +106,14 @@ class RecorderActor:
         return self._recorder.stats()
 
     def _confirm(self, batches: Sequence[Examined]) -> None:
-        """Not waited for: a confirmation that is lost means that a batch is delivered again, and dropped here."""
+        """Not waited for, and sent again by Ray when it is lost: until then a replica holds the room of the batch. One
+        that never comes, because the replica or this process ended, costs a second delivery, which is dropped here."""
         tokens: dict[int, list[str]] = {}
         for batch in batches:
             tokens.setdefault(batch.replica, []).append(batch.token)
         for index, confirmed in tokens.items():
             if (replica := handle_of(self._replicas[index])) is not None:
-                replica.confirm.remote(confirmed)
+                replica.confirm.options(max_task_retries=-1).remote(confirmed)
 
     def _tell(self, method: str, *arguments: Any) -> Any:
         """Call the curator until it answers, while it lives: every method is idempotent."""

@@ -18,6 +18,7 @@ import ray.train
 import torch
 import torch.distributed
 from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -49,6 +50,8 @@ class TrainerShares:
     rank_threads: int
     rank_group: Mapping[str, float] = field(default_factory=dict)
     """Ray resource of the nodes on which ranks may lie."""
+    reader_group: Mapping[str, float] = field(default_factory=dict)
+    """Of those on which their readers may lie."""
 
 
 @ray.remote(num_cpus=0)
@@ -79,7 +82,8 @@ def fit(
     configure_context()
     forget_ray_snapshot(run.checkpoints)
     readers = {
-        f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus) for rank in range(ranks)
+        f"rows_{rank}": training_stream(curator, rank, run.journal, config, shares.reader_cpus, shares.reader_group)
+        for rank in range(ranks)
     }
     trainer = TorchTrainer(
         _train_rank,
@@ -121,7 +125,7 @@ def _train_rank(setup: dict[str, Any]) -> None:
     try:
         _train(setup)
     except LASTING as error:
-        ray.get(setup["curator"].fail.remote(str(error)), timeout=REPLY_S)
+        patient.once_more(setup["curator"], "fail", str(error), within_s=REPLY_S)
         raise
 
 
@@ -174,7 +178,7 @@ class _Reporter:
         self._curator = curator
         self._every, self._publish_every = config.train.checkpoint_every, config.train.publish_every
         self._told = told
-        self._sent: ray.ObjectRef | None = None
+        self._sent: tuple[ray.ObjectRef, tuple[Any, ...]] | None = None
         self._last = self._saved = -1
         self._losses = LossMean()
 
@@ -185,7 +189,8 @@ class _Reporter:
             "leases": step.leases,
             **{name: getattr(step, name) for name in _REPORTED},
         }
-        self._sent = self._curator.observe.remote(report, step.ids, step.losses)
+        told = report, step.ids, step.losses
+        self._sent = self._curator.observe.remote(*told), told
         self._last = step.step
         self._losses.add(step)
         if step.step % self._every == 0:
@@ -202,9 +207,14 @@ class _Reporter:
         self._publisher.wait()
 
     def _settle(self) -> None:
-        if self._sent is not None:
-            ray.get(self._sent, timeout=REPLY_S)
-            self._sent = None
+        """A report that was lost, or its answer, is sent once more; a curator that ended does not answer that one."""
+        if self._sent is None:
+            return
+        (call, told), self._sent = self._sent, None
+        try:
+            ray.get(call, timeout=REPLY_S)
+        except ActorUnavailableError:
+            ray.get(self._curator.observe.remote(*told), timeout=REPLY_S)
 
     def _save(self) -> None:
         self._checkpointer.save(self._last, self._losses.phase, self._losses.over_ranks())

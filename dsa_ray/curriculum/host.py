@@ -63,6 +63,9 @@ class CuratorHost:
         self._wanted: int | None = None
         self._snapshot: dict[str, Any] | None = None
         self._readers: Counter[int] = Counter()
+        self._leased: dict[int, tuple[tuple[int, int, int], list[RowPlan] | None]] = {}
+        """Of each rank the last lease: which call it was, and its answer."""
+        self._drained: tuple[int | None, list[dict[str, Any]]] = None, []
         self._anew = self._begun = False
         self.failure: str | None = None
         self.checkpoints: list[dict[str, Any]] = []
@@ -139,9 +142,18 @@ class CuratorHost:
         self._readers[rank] += 1
         return self.curator.ledger.attempt, self._readers[rank]
 
-    def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
-        """See `Curator.lease_rows`; None also for a reader that another one has followed."""
-        return self.curator.lease_rows(rank, attempt, n) if reader == self._readers[rank] else None
+    def lease_rows(self, rank: int, attempt: int, n: int, reader: int, call: int) -> list[RowPlan] | None:
+        """See `Curator.lease_rows`; None also for a reader that another one has followed.
+
+        Args:
+            call: number of the reader's call. One that is made again, because its answer was lost, gets the same.
+        """
+        if reader != self._readers[rank]:
+            return None
+        this = attempt, reader, call
+        if rank not in self._leased or self._leased[rank][0] != this:
+            self._leased[rank] = this, self.curator.lease_rows(rank, attempt, n)
+        return self._leased[rank][1]
 
     def observe(self, report: Mapping[str, Any], ids: np.ndarray, losses: np.ndarray) -> bool:
         """A rank's report of a step: `rank attempt step leases` and what `StepMetrics` reads."""
@@ -251,8 +263,11 @@ class CuratorHost:
         own = {"failure": self.failure, "checkpoint": last, "published": self.published}
         return {**self.curator.status(), **self._metrics.status(), **own}
 
-    def drain_metrics(self) -> list[dict[str, Any]]:
-        return self._metrics.drain()
+    def drain_metrics(self, call: int | None = None) -> list[dict[str, Any]]:
+        """The lines of metrics since the last call. One of the same number, whose answer was lost, gets them again."""
+        if call is None or call != self._drained[0]:
+            self._drained = call, self._metrics.drain()
+        return self._drained[1]
 
     def facts(self) -> dict[str, Any]:
         """Everything that summary, tables and report need; the last steps get their line of metrics."""

@@ -41,15 +41,18 @@ class Process:
 
 def note(run: str, process: Process) -> None:
     """Write down that a process of the run has started."""
-    number = time.time_ns()
-    Folder(f"{run}/{NOTES}").write(f"{process.name}.{number}.json", json.dumps(asdict(process)).encode())
+    notes = Folder(f"{run}/{NOTES}")
+    last = max((_number(name) for name in notes.names() if name.startswith(f"{process.name}.")), default=0)
+    # After the note of its predecessor, also when the clock was set back, or that one ran on a machine ahead.
+    number = max(time.time_ns(), last + 1)
+    notes.write(f"{process.name}.{number}.json", json.dumps(asdict(process)).encode())
 
 
 def processes(run: Folder) -> list[Process]:
     """All that were ever noted, the oldest first, and the driver, where its log lies in the folder."""
     notes = Folder(f"{run.url}/{NOTES}")
-    found = [_read(notes, name) for name in notes.names() if name.endswith(".json")]
-    found.sort(key=lambda process: process.started)
+    names = sorted((name for name in notes.names() if name.endswith(".json")), key=_number)
+    found = [_read(notes, name) for name in names]
     if run.local and run.exists(DRIVER_LOG):
         path = run.path(DRIVER_LOG)
         here = Process(name=DRIVER, started=0.0, host=socket.gethostname(), node="", pid=0, files=(path,))
@@ -87,6 +90,12 @@ def tail(known: Sequence[Process], name: str, lines: int) -> list[str]:
             with open(path, encoding="utf-8", errors="replace") as file:
                 told += [f"==> {path} <==", *(_printable(line) for line in deque(file, maxlen=lines))]
     return told if any(line.startswith("==>") for line in told) else [*told, _elsewhere(newest)]
+
+
+def _number(name: str) -> int:
+    """The number of a note, nanoseconds of Unix time or more; of the oldest where it is none."""
+    number = name.removesuffix(".json").rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _read(notes: Folder, name: str) -> Process:

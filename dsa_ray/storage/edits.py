@@ -29,8 +29,11 @@ def put_edit(run: Folder, row: Mapping[str, Any]) -> str:
     data = json.dumps(dict(row), ensure_ascii=False).encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
         raise ValueError(f"edit: {len(data)} bytes, at most {MAX_BYTES}")
-    name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
-    Folder(f"{run.url}/{PLACE}").write(name, data, exclusive=True)
+    folder = Folder(f"{run.url}/{PLACE}")
+    last = max((int(name[:20]) for name in folder.names() if _NAME.fullmatch(name)), default=0)
+    # After the one before it, also when the clock was set back, or that one came from a machine whose clock is ahead.
+    name = f"{max(time.time_ns(), last + 1):020d}-{secrets.token_hex(4)}.json"
+    folder.write(name, data, exclusive=True)
     return name
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -58,8 +58,10 @@ class StreamPlan:
     per block. Together, because a reader that goes on alone may wait for work that lies in another's outbox."""
     elastic: bool = False
     """Replicas come and go: they are looked up by name."""
+    node: Mapping[str, float] = field(default_factory=dict)
+    """Ray resource of the nodes on which readers and examiners may lie."""
     opened: int = 0
-    """Time of this opening, ns since the epoch: the readers of an older one are refused."""
+    """Number of this opening, from 1: the readers of an older one are refused."""
 
 
 def build_generation_stream(
@@ -84,6 +86,7 @@ def build_generation_stream(
         batch_format="pyarrow",
         zero_copy_batch=True,
         num_cpus=plan.examiner_cpus,
+        resources=dict(plan.node),
         compute=ActorPoolStrategy(size=plan.examiners, max_tasks_in_flight_per_actor=IN_FLIGHT),
     )
     stream.set_name("generation")
@@ -105,7 +108,7 @@ def _read_outboxes(source: Datasource, plan: StreamPlan, readers: int) -> Datase
             compute=TaskPoolStrategy(size=readers),
             num_cpus=plan.reader_cpus,
             # A retried task would skip as many blocks as its predecessor gave: new ones. The next opening reads on.
-            ray_remote_args={"max_retries": 0},
+            ray_remote_args={"max_retries": 0, "resources": dict(plan.node)},
         )
 
 
@@ -175,11 +178,11 @@ class _Poll:
     def __init__(self, replica: Any, index: int, plan: StreamPlan) -> None:
         self._replica, self._index, self._plan = replica, index, plan
         self._answered = time.monotonic()
-        self._end = plan.opened / 1e9 + plan.reopen_s
+        self._end = self._answered + plan.reopen_s
 
     @property
     def late(self) -> bool:
-        return time.time() > self._end
+        return time.monotonic() > self._end
 
     def __call__(self, seen: str) -> Batch | None:
         """The next batch; none if the opening ended while the replica was away.

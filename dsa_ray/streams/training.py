@@ -17,10 +17,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +41,8 @@ REOPEN_ROWS = 8192
 POLL_S = 0.02
 REPLY_S = 60.0
 """The curator answers within this, or it is gone."""
+AGAIN = 3
+"""So many times Ray makes a call again that was lost."""
 
 
 class RowSource(Datasource):
@@ -73,15 +75,24 @@ class RowSource(Datasource):
         return [ReadTask(self._read, metadata)]
 
 
-def training_stream(curator: ActorHandle, rank: int, journal: str, config: Config, cpus: float) -> ray.data.Dataset:
-    """The stream of one rank. `cpus` is the share that its reader gets from the placement plan."""
+def training_stream(
+    curator: ActorHandle, rank: int, journal: str, config: Config, cpus: float, node: Mapping[str, float] | None = None
+) -> ray.data.Dataset:
+    """The stream of one rank.
+
+    Args:
+        cpus: share of its reader in the placement plan.
+        node: Ray resource of the nodes on which the reader may lie.
+    """
     stall_s = config.watch.stall_s
     if config.dynamics.schedule == "epochs":
         stall_s = math.inf  # between epochs a rank waits for the teacher, whom the driver's watchdog watches
     patience_s = config.watch.engine_start_s + stall_s, stall_s  # the first text waits for the teacher's engine
     source = RowSource(curator, rank, journal, config.train.row_tokens, patience_s)
     stream = ray.data.read_datasource(
-        source, override_num_blocks=1, ray_remote_args={"num_cpus": cpus, "max_retries": 0}
+        source,
+        override_num_blocks=1,
+        ray_remote_args={"num_cpus": cpus, "max_retries": 0, "resources": dict(node or {})},
     )
     stream.set_name(f"training-rank-{rank}")
     return stream
@@ -136,8 +147,9 @@ def _read_rows(
     attempt, reader = ray.get(curator.open_rows.remote(rank), timeout=REPLY_S)
     texts = TextStore(journal)
     idle_since, limit_s = time.monotonic(), patience_s[0]
-    while True:
-        plans = ray.get(curator.lease_rows.remote(rank, attempt, LEASE_ROWS, reader), timeout=REPLY_S)
+    lease = curator.lease_rows.options(max_task_retries=AGAIN)
+    for call in count():
+        plans = ray.get(lease.remote(rank, attempt, LEASE_ROWS, reader, call), timeout=REPLY_S)
         if plans is None:
             return
         for plan in plans:

@@ -22,7 +22,7 @@ from dsa_ray.report.logs import processes
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from tests.chaos import teacher
-from tests.chaos.schedules import EXAM, START, STEPS, TRAINING, WHOLE, Fault, Schedule
+from tests.chaos.schedules import EXAM, MACHINE, START, STEPS, TRAINING, WHOLE, Fault, Schedule
 from tests.engines.tiny_model import tiny_llama
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,10 @@ FAILING_CALLS = {"error": 12, "dead": 1, "hang": 3}
 DISK = "64m"
 CALLS_DELAYED = "CoreWorkerService.grpc_server.PushTask=0:20000"
 """Microseconds, drawn for each call of an actor or task. Ray itself does not start with all its messages delayed."""
+CALLS_LOST = {
+    "CoreWorkerService.grpc_client.PushTask": {"num_failures": 3, "req_failure_prob": 1, "resp_failure_prob": 1}
+}
+"""So many at most by each process that calls, and percentages. Ray itself does not survive the loss of any message."""
 MARKS = {"examiner": "_Examination", "generation_reader": "ReadOutboxes", "training_reader": "Readrows"}
 """What the titles of Ray Data's processes hold."""
 
@@ -60,8 +64,9 @@ class Play:
 
     def __init__(self, schedule: Schedule, folder: Path) -> None:
         self._schedule, self._folder = schedule, folder
-        self._orders = folder / "orders"
+        self._orders, self._clock = folder / "orders", folder / "clock"
         self._orders.mkdir(parents=True)
+        self._clock.mkdir()
         self._config = folder / "config.yaml"
         self._config.write_text(yaml.safe_dump(_config(folder, schedule.seed)))
         self._played = Played(folder / "runs" / NAME)
@@ -106,8 +111,14 @@ class Play:
 
     def _start(self, resume: bool) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), teacher.ORDERS: str(self._orders)}
+        if any(fault.kind == "clock" for fault in self._schedule.faults):
+            environment["PYTHONPATH"] = f"{ROOT / 'tests/chaos/clock'}{os.pathsep}{ROOT}"
+            environment["DSA_CHAOS_CLOCK"] = str(self._clock)
         if self._schedule.delays:
             environment["RAY_testing_asio_delay_us"] = CALLS_DELAYED
+        if self._schedule.drops:
+            environment["RAY_testing_rpc_failure"] = json.dumps(CALLS_LOST)
+            environment["RAY_testing_rpc_failure_avoid_intra_node_failures"] = "0"
         self._output = open(self._folder / f"output-{len(self._played.codes)}.txt", "w+")  # noqa: SIM115 (held)
         command = [sys.executable, "-m", "dsa_ray.cli", "run", str(self._config), *(["--resume"] if resume else [])]
         return subprocess.Popen(
@@ -174,6 +185,9 @@ class Play:
                     _fill(self._played.folder, fault.seconds)
                 else:
                     return
+            case "clock":
+                if not self._set_clock(fault, process):
+                    return
             case "torn":
                 self._kill_all(process)
                 _tear(self._played.folder / "journal")
@@ -184,9 +198,27 @@ class Play:
                     return
         self._played.done.append(str(fault))
 
+    def _set_clock(self, fault: Fault, process: subprocess.Popen[str]) -> bool:
+        """Set the clock of the machine, or of one process; an actor ends soon after, and its successor's is right."""
+        found = psutil.Process(process.pid) if fault.target == "driver" else self._target(fault)
+        if found is None and fault.target != MACHINE:
+            return False
+        name = "all" if fault.target == MACHINE else str(found.pid)
+        draft = self._clock / "draft"
+        draft.write_text(str(fault.shift))
+        draft.rename(self._clock / name)
+        if fault.seconds:
+            time.sleep(fault.seconds)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.kill()
+        return True
+
+    def _target(self, fault: Fault) -> psutil.Process | None:
+        return next((each for each in self._seen.values() if _lives(each) and self._is(each, fault.target)), None)
+
     def _signal(self, fault: Fault) -> bool:
         """Kill the target, or stop it for a while. Whether it was there."""
-        target = next((each for each in self._seen.values() if _lives(each) and self._is(each, fault.target)), None)
+        target = self._target(fault)
         if target is None:
             return False
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -16,6 +16,9 @@ WHOLE = ("driver", "job")
 """What cannot go on by itself: the run is resumed."""
 LONG_S, SHORT_S = 20.0, 3.0
 """A stop that makes a hang of it (`watch.silent_s` is shorter), and one that everybody has to bear."""
+MACHINE = "machine"
+CLOCKS = (MACHINE, "driver", "curator", "recorder", "teacher-0", "rank-0")
+HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Fault:
     """One thing that goes wrong."""
 
     kind: str
-    """kill, stop, engine, disk or torn."""
+    """kill, stop, engine, disk, torn or clock."""
     target: str
     """A process, or what the engine does: error, dead, hang."""
     phase: str
@@ -31,24 +34,31 @@ class Fault:
     at: float
     """Of the start: seconds after it; of training: the share of the steps; of the exam: seconds after it began."""
     seconds: float = 0.0
-    """How long a stop or a full disk lasts."""
+    """How long a stop or a full disk lasts, and how long an actor lives whose clock is set."""
+    shift: float = 0.0
+    """By how many seconds a clock is set."""
 
     def __str__(self) -> str:
         when = f"{self.at:.0%} of training" if self.phase == TRAINING else f"{self.at:.1f} s into the {self.phase}"
         lasts = f" for {self.seconds:g} s" if self.seconds else ""
-        return f"{self.kind} {self.target}{lasts} at {when}"
+        shift = f" by {self.shift:+g} s" if self.shift else ""
+        return f"{self.kind} {self.target}{shift}{lasts} at {when}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The faults of one run, in order, and whether every message between processes is delayed."""
+    """The faults of one run, in order, and what happens to calls between its processes."""
 
     seed: int
     faults: tuple[Fault, ...]
     delays: bool
+    """Each is delayed."""
+    drops: bool
+    """Some are lost: on the way, or their answer is, after they were carried out."""
 
     def __str__(self) -> str:
-        return "; ".join([*map(str, self.faults), *(["messages delayed"] if self.delays else [])])
+        calls = [text for text, so in (("calls delayed", self.delays), ("calls lost", self.drops)) if so]
+        return "; ".join([*map(str, self.faults), *calls])
 
 
 def draw(seed: int) -> Schedule:
@@ -57,15 +67,20 @@ def draw(seed: int) -> Schedule:
     faults = [_fault(rng) for _ in range(rng.choice((1, 1, 2, 3)))]
     order = (START, TRAINING, EXAM)
     faults.sort(key=lambda fault: (order.index(fault.phase), fault.at))
-    return Schedule(seed=seed, faults=tuple(faults), delays=rng.random() < 0.2)
+    return Schedule(seed=seed, faults=tuple(faults), delays=rng.random() < 0.2, drops=rng.random() < 0.2)
 
 
 def _fault(rng: random.Random) -> Fault:
-    kind = rng.choices(("kill", "stop", "engine", "disk", "torn"), (60, 15, 13, 6, 6))[0]
+    kind = rng.choices(("kill", "stop", "engine", "disk", "torn", "clock"), (54, 15, 13, 6, 6, 6))[0]
     if kind == "disk":
         return Fault(kind=kind, target="run folder", phase=TRAINING, at=rng.uniform(0.05, 0.8), seconds=SHORT_S)
     if kind == "torn":
         return Fault(kind=kind, target="job", phase=TRAINING, at=rng.uniform(0.05, 0.95))
+    if kind == "clock":
+        target = rng.choice((*CLOCKS, MACHINE))
+        shift = rng.choice((-HOUR_S, HOUR_S))
+        seconds = 0.0 if target in (MACHINE, "driver") else SHORT_S
+        return Fault(kind=kind, target=target, phase=TRAINING, at=rng.uniform(0.0, 0.9), seconds=seconds, shift=shift)
     if kind == "engine":
         return Fault(kind=kind, target=rng.choice(("error", "dead", "hang")), phase=TRAINING, at=rng.uniform(0.0, 0.8))
     if kind == "stop":

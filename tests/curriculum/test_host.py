@@ -66,7 +66,9 @@ def test_what_a_save_cost_is_in_the_next_line_of_metrics(world: World) -> None:
     world.host.saved({"step": 1, "blocked_s": 0.25, "staging": ""})
     for _ in range(10):
         step(world, attempt)
-    lines = world.host.drain_metrics()
+    lines = world.host.drain_metrics(1)
+    assert world.host.drain_metrics(1) == lines  # asked again: the first answer was lost
+    assert world.host.drain_metrics(2) == []
     assert [line.get("time/checkpoint") for line in lines] == [0.25, None]
     assert world.host.status()["checkpoint"] == {"step": 1, "blocked_s": 0.25, "staging": ""}
 
@@ -82,11 +84,21 @@ def test_a_reader_of_rows_is_over_when_another_one_follows_it(world: World) -> N
     step(world, world.host.begin_attempt(None))
     world.write()
     attempt, first = world.host.open_rows(0)
-    assert world.host.lease_rows(0, attempt, 1, first) is not None
+    assert world.host.lease_rows(0, attempt, 1, first, 0) is not None
     _, second = world.host.open_rows(0)
     assert world.host.open_rows(1)[1] == first  # ranks are apart
-    assert world.host.lease_rows(0, attempt, 1, first) is None
-    assert world.host.lease_rows(0, attempt, 1, second) is not None
+    assert world.host.lease_rows(0, attempt, 1, first, 1) is None
+    assert world.host.lease_rows(0, attempt, 1, second, 0) is not None
+
+
+def test_a_lease_of_rows_that_is_asked_for_again_is_the_same(world: World) -> None:
+    step(world, world.host.begin_attempt(None))
+    world.write()
+    attempt, reader = world.host.open_rows(0)
+    given = world.host.lease_rows(0, attempt, 1, reader, 0)
+    assert given
+    assert world.host.lease_rows(0, attempt, 1, reader, 0) == given
+    assert world.host.lease_rows(0, attempt, 1, reader, 1) != given
 
 
 def commit(world: World, folder: Path, attempt: int) -> int:

@@ -31,6 +31,15 @@ def test_the_newest_process_of_a_name_is_the_one_that_is_shown(tmp_path: Path) -
     ]
 
 
+def test_a_process_that_was_started_after_the_clock_was_set_back_is_still_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for now, pid in ((2_000, 7), (1_000, 8), (1_500, 9)):
+        monkeypatch.setattr("time.time_ns", lambda now=now: now)
+        note(str(tmp_path), process(started=now / 1e9, pid=pid))
+    assert [each.pid for each in processes(Folder(str(tmp_path)))] == [7, 8, 9]
+
+
 def test_a_log_on_another_machine_is_told_how_to_get_at() -> None:
     shown = tail([process(host="elsewhere", files=("/tmp/ray/session/logs/worker-a.out",))], "teacher-0", 10)
     assert shown == ["on elsewhere: ray logs worker-a.out --node-id n1"]

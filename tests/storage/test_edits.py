@@ -13,6 +13,14 @@ def test_edits_come_back_in_the_order_handed_in_and_known_ones_do_not(tmp_path: 
     assert [name for name, _ in new_edits(run.url, set(names[:4]))] == names[4:]
 
 
+def test_edits_keep_their_order_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Folder(str(tmp_path))
+    for now in (2_000, 1_000, 1_500):
+        monkeypatch.setattr("time.time_ns", lambda now=now: now)
+        put_edit(run, {"at": now})
+    assert [row["at"] for _, row in new_edits(run.url, set())] == [2_000, 1_000, 1_500]
+
+
 def test_a_run_without_edits_has_none(tmp_path: Path) -> None:
     assert new_edits(str(tmp_path), set()) == []
 

@@ -42,7 +42,7 @@ class Curator:
         self._readers += 1
         return 1, self._readers
 
-    async def lease_rows(self, rank: int, attempt: int, n: int, reader: int) -> list[RowPlan] | None:
+    async def lease_rows(self, rank: int, attempt: int, n: int, reader: int, call: int) -> list[RowPlan] | None:
         if reader != self._readers or self._given == ROWS:
             return None
         most = min(self._limit, self._per_reader * self._readers)
