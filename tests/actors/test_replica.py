@@ -153,7 +153,7 @@ def test_a_model_behind_an_address_that_is_away_costs_its_requests_and_not_the_p
                 raise AssertionError
 
         ended: list[str] = []
-        hasty = config(watch={"hang_s": 0.3}, generate={"request_timeout_s": 0.5})
+        hasty = config(watch={"hang_s": 1.0}, generate={"request_timeout_s": 2.0})  # a second for a busy machine
         teacher = hasty.teacher.model_copy(update={"kind": kind})
         replica = Replica(
             "teacher-0", hasty.model_copy(update={"teacher": teacher}), Away(), lease=Work(3), end=ended.append
