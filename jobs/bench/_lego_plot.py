@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from dsa_ray.report.charts import svg
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860.0, 460.0, 56.0, 24.0, 240.0, 44.0
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 900.0, 460.0, 56.0, 24.0, 280.0, 44.0
 _COLOURS = ("#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#b279a2", "#d62728")
 _STYLE = (
     "body{font:14px system-ui,sans-serif;margin:24px;color:#222;background:#fff}"
