@@ -154,9 +154,8 @@ def run_command(parsed: argparse.Namespace) -> int:
     if parsed.allow_changes and not (parsed.resume or parsed.auto_resume):
         raise ConfigError("--allow-changes: only a resumed run has changes; give --resume too")
     if parsed.dry_run:
-        if not (parsed.resume or parsed.auto_resume):
-            graph_commands.check_start(config)
-        print(dry_run(config, parsed.on))
+        warnings = [] if parsed.resume or parsed.auto_resume else graph_commands.check_start(config)
+        print("\n".join([dry_run(config, parsed.on), *(f"  warning: {line}" for line in warnings)]))
         return 0
     if parsed.on:
         raise ConfigError("--on: plans for a cluster that is not at hand; give --dry-run too")

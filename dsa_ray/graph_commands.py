@@ -166,9 +166,12 @@ def learn_command(parsed: argparse.Namespace) -> int:
     )
 
 
-def check_start(config: Config) -> None:
+def check_start(config: Config) -> list[str]:
     """Read the files of the graph section, so that a fault in them is told before anything starts, and look whether
     the skills that the configuration names are in a graph that is there.
+
+    Returns:
+        warnings: see `check_names`.
 
     Raises:
         ConfigError: one line that names the key.
@@ -176,7 +179,7 @@ def check_start(config: Config) -> None:
     from dsa_ray.skills.start import check_names, read_start
 
     try:
-        check_names(config, read_start(config.graph))
+        return check_names(config, read_start(config.graph))
     except GraphError as error:
         raise ConfigError(str(error)) from None
 

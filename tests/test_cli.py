@@ -349,10 +349,11 @@ def test_a_name_that_the_graphs_file_has_not_stops_before_anything_starts(
 ) -> None:
     file = tmp_path / "g.yaml"
     file.write_text("target: Calculus\nskills:\n- Limits\n- name: Calculus\n  needs: [Limits]\n")
-    graph = [f"graph.file={file}", "graph.target=Calculus", "graph.elementary=[Limmits]"]
+    targets = "curriculum={sampler: skill_it, setting: out_of_domain, targets: [Limmits]}"
+    graph = [f"graph.file={file}", "graph.target=Calculus", "graph.elementary=[]", targets]
     assert cli.main([*command[:1], QUICKSTART, *command[1:], storage, *graph]) == Exit.USAGE
     told = capsys.readouterr().err
-    assert told.startswith("dsa: graph.elementary: 'Limmits' (did you mean 'Limits'?) names no skill of")
+    assert told.startswith("dsa: curriculum.targets: 'Limmits' (did you mean 'Limits'?) names no skill of")
     assert told.count("\n") == 1
     assert pipeline.calls == []
 

@@ -105,19 +105,22 @@ def kept_start(config: GraphConfig, run: RunFolder) -> Start:
     return json.loads(run.read_text(START))
 
 
-def check_names(config: Config, start: Start) -> None:
+def check_names(config: Config, start: Start) -> list[str]:
     """Where nothing is added to a graph that is there, what the configuration names has to be in it.
 
+    Returns:
+        a warning for each elementary skill that is not: it may be one that the teacher never came to when it drew the
+        graph, and an exam may still ask for it.
+
     Raises:
-        GraphError: a name that means no skill of `graph.file`; one line that names the key.
+        GraphError: another name that means no skill of `graph.file`; one line that names the key.
     """
     graph = _settled(config.graph, start)
     if graph is None:
-        return
+        return []
     names = names_of(graph)
     seeds = [seed.skill for seed in config.generate.seeds if seed.skill is not None]
     for key, words in (
-        ("graph.elementary", config.graph.elementary),
         ("curriculum.targets", config.curriculum.targets),
         ("generate.seeds", seeds),
     ):
@@ -127,6 +130,8 @@ def check_names(config: Config, start: Start) -> None:
         if names.all(word)[1:]:
             several = ", ".join(names.all(word)[:5])
             raise GraphError(f"generate.seeds: {word!r:.80} is the name of {several}; say which by its id")
+    lacking = names.strange(config.graph.elementary)
+    return [f"graph.elementary: {strange} names no skill of {config.graph.file}" for strange in lacking]
 
 
 def names_before(config: GraphConfig, start: Start) -> Names:

@@ -105,7 +105,7 @@ OUT = {"sampler": "skill_it", "setting": "out_of_domain"}
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"graph": {"elementary": ["Limits", "Limmits"]}}, "graph.elementary: 'Limmits' (did you mean 'Limits'?)"),
+        ({"curriculum": {**OUT, "targets": ["Limmits"]}}, "curriculum.targets: 'Limmits' (did you mean 'Limits'?)"),
         ({"curriculum": {**OUT, "targets": ["zzz"]}}, "curriculum.targets: 'zzz' names no skill of"),
         ({"generate": {"seeds": [{"path": "a.jsonl", "skill": "Lines"}]}}, "generate.seeds: 'Lines'"),
     ],
@@ -118,6 +118,14 @@ def test_a_name_that_means_no_skill_of_a_graph_that_is_there_is_one_line(tmp_pat
     assert "\n" not in str(error.value)
     grown = named(tmp_path, **{**keys, "graph": {**keys.get("graph", {}), "grow": True}})
     check_names(grown, read_start(grown.graph))
+
+
+def test_an_elementary_skill_that_a_graph_lacks_is_a_warning_for_its_teacher_may_never_have_come_to_it(
+    tmp_path: Path,
+) -> None:
+    config = named(tmp_path, graph={"elementary": ["Limits", "Limmits"]})
+    [line] = check_names(config, read_start(config.graph))
+    assert line.startswith("graph.elementary: 'Limmits' (did you mean 'Limits'?) names no skill of")
 
 
 def test_names_in_other_spellings_are_found_in_a_graph_that_is_there(tmp_path: Path) -> None:
