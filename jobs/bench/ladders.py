@@ -1,6 +1,6 @@
 """Ladders through replicas against the very same generations one by one: generations per second.
 
-    python jobs/bench/ladders.py [--quick] [--ladders 256] [--at-once 64] [--pairs 3]
+    python jobs/bench/ladders.py [--quick] [--ladders 512] [--at-once 64] [--pairs 3]
 
 The built-in student, served by vLLM, climbs; the exact writers are its teacher. Everything that the ladders asked of
 either is kept, and then asked again, each by itself, with as many under way as there were ladders: the teacher's texts
@@ -61,13 +61,13 @@ class Kept:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one pair of 32 ladders")
-    parser.add_argument("--ladders", type=int, default=256)
+    parser.add_argument("--quick", action="store_true", help="one pair of 128 ladders")
+    parser.add_argument("--ladders", type=int, default=512)
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=3)
     given = parser.parse_args()
     if given.quick:
-        given.ladders, given.pairs = 32, 1
+        given.ladders, given.pairs = 128, 1
     pairs = asyncio.run(measure(given.ladders, given.at_once, given.pairs))
     ratio = statistics.median(pair["ladders_per_s"] / pair["singles_per_s"] for pair in pairs)
     for pair in pairs:
