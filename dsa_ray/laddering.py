@@ -26,7 +26,6 @@ from dsa_ray.actors.publishing import PUBLISHED
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.config import Config, ConfigError
-from dsa_ray.curriculum.host import GRAPH
 from dsa_ray.dynamics.stay_hard import Judged, stay_hard
 from dsa_ray.embedded import shipped
 from dsa_ray.engines.base import EngineError
@@ -38,7 +37,8 @@ from dsa_ray.placement import Share, teacher_share
 from dsa_ray.records import Exercise, Scope, SkillBrief, Verdict, VerdictClass, Written
 from dsa_ray.ring import connect, place
 from dsa_ray.sections import LaddersConfig
-from dsa_ray.skills.graph import briefs, from_node_link
+from dsa_ray.skills.graph import briefs
+from dsa_ray.skills.start import graph_of
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.quarantine import standing_verdicts
@@ -124,8 +124,8 @@ class _Record:
         for row in standing_verdicts(run.journal):
             if row["exercise"] in record.written:
                 record._take(row)
-        if run.exists(GRAPH):
-            record.skills = briefs(from_node_link(json.loads(run.read_text(GRAPH))))
+        if (graph := graph_of(run)) is not None:
+            record.skills = briefs(graph)
         return record
 
     def _take(self, row: Mapping[str, Any]) -> None:
@@ -136,22 +136,7 @@ class _Record:
 
 
 def _basic(written: Written, known: Mapping[str, SkillBrief]) -> Basic:
-    assert isinstance(written.item, Exercise)
-    request = written.request
-    return Basic(
-        id=request.id,
-        exercise=written.item,
-        version=f"{written.generator}@{written.generator_version}",
-        skills=tuple(
-            known.get(skill) or SkillBrief(id=skill, name=skill.replace("-", " ")) for skill in request.skills
-        ),
-        difficulty=request.difficulty,
-    )
-
-
-def _unknown(skill: str) -> SkillBrief:
-    """A skill outside the graph, of an exercise from the user's own data."""
-    return SkillBrief(id=skill, name=skill.replace("-", " "))
+    return Basic.of(written, [known.get(skill) or SkillBrief.outside(skill) for skill in written.request.skills])
 
 
 class _Pool:

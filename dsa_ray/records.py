@@ -196,6 +196,11 @@ class SkillBrief:
     part_of: tuple[str, ...] = ()
     """Names of the headings above it in a taxonomy, the nearest first."""
 
+    @classmethod
+    def outside(cls, skill: str) -> SkillBrief:
+        """Of a skill outside the graph, by its id: of an exercise from the user's own data."""
+        return cls(id=skill, name=skill.replace("-", " "))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
@@ -391,7 +396,6 @@ class LadderLease:
     first: int
     """First of the ids that are kept for what the ladder teaches (`sections.LADDER_IDS`)."""
     skills: tuple[SkillBrief, ...]
-    difficulty: int
 
 
 class Action(StrEnum):

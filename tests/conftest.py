@@ -24,6 +24,13 @@ def _environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture
+def no_ray_left() -> Iterator[None]:
+    """For tests that start a Ray in this process: it ends with them."""
+    yield
+    sys.modules["ray"].shutdown()
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Tiny tensors gain nothing from threads, and lose much where the cores are shared."""

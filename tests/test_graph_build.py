@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 import yaml
 
 from dsa_ray.cli import main
@@ -14,13 +12,7 @@ from dsa_ray.skills.files.formats import read_graph
 from dsa_ray.skills.graph import check
 from tests.engines.tiny_model import tiny_llama
 
-pytestmark = [pytest.mark.ring, pytest.mark.timeout(280)]
-
-
-@pytest.fixture(autouse=True)
-def no_ray_left() -> Iterator[None]:
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.timeout(280)]
 
 
 def config(folder: Path, factory: str, **graph: object) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,8 @@ from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from tests.engines.tiny_model import tiny_llama
 
-pytestmark = [pytest.mark.ring, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.timeout(280)]
 DEADLINE_S = 240
-
-
-@pytest.fixture(autouse=True)
-def no_ray_left() -> Iterator[None]:
-    yield
-    ray.shutdown()
 
 
 def small(folder: Path, **train: Any) -> Config:
@@ -59,19 +53,28 @@ def small(folder: Path, **train: Any) -> Config:
 def drive(
     config: Config, each_tick: Callable[[dict[str, Any]], None] = lambda status: None, student: bool = False
 ) -> dict[str, Any]:
-    """Run generation and training to the end, with the replica that sits the exam or without; the curator's facts."""
+    """Run generation and training to the end; returns the curator's facts.
+
+    Args:
+        each_tick: is given the curator's status.
+        student: with the replica that sits the exam, on the newest published weights; and ladders, where `yoda.live`.
+    """
     with RunFolder.create(config.run.storage, config) as folder:
         ring = Ring(config, folder, config.student.model, ())
         try:
             ring.start()
             if student:
                 ring.start_student()
+            if config.yoda.live:
+                ring.start_ladders()
             ring.begin_training()
             deadline = time.monotonic() + DEADLINE_S
             while not ring.training_over():
                 status = ring.status()
                 assert status["failure"] is None
                 assert time.monotonic() < deadline, f"not over in {DEADLINE_S} s: {status}"
+                if student and status["published"]:
+                    ring.take_up(status["published"])
                 each_tick(status)
                 time.sleep(0.2)
             ring.end_generation()

@@ -6,25 +6,17 @@ import os
 import signal
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from dsa_ray.ring import Ring
 from dsa_ray.storage.checkpoints import CheckpointStore, step_name
 from dsa_ray.storage.run_folder import RunFolder
 from tests.test_ring import drive, events, pid_of_a_rank, small
 
-pytestmark = [pytest.mark.ring, pytest.mark.timeout(280)]
-
-
-@pytest.fixture(autouse=True)
-def no_ray_left() -> Iterator[None]:
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.timeout(280)]
 
 
 @pytest.mark.slow

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +14,28 @@ from ray.util.state import list_actors
 from dsa_ray.actors.ladder_actor import CLIMBED
 from dsa_ray.ladders.ladder import Ladder
 from dsa_ray.ladders.samples import LADDER
-from dsa_ray.ring import Ring
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM
-from tests.test_ring import DEADLINE_S, small
+from tests.test_ring import drive, small
 
-pytestmark = [pytest.mark.ring, pytest.mark.slow, pytest.mark.timeout(280)]
-
-
-@pytest.fixture(autouse=True)
-def no_ray_left() -> Iterator[None]:
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 def test_skills_that_stay_hard_are_climbed_meanwhile_and_what_they_teach_is_trained_on(tmp_path: Path) -> None:
-    config = small(tmp_path, publish_every=100, steps=800)
+    config = small(tmp_path, publish_every=100, steps=600)
     yoda = {"live": True, "hard_verdicts": 1, "per_skill": 16, "at_once": 4, "refinements": 1, "demonstrate": True}
     config = config.model_copy(update={"yoda": config.yoda.model_copy(update=yoda)})
     at_death = 0
-    with RunFolder.create(config.run.storage, config) as folder:
-        ring = Ring(config, folder, config.student.model, ())
-        try:
-            ring.start()
-            ring.start_student()
-            ring.start_ladders()
-            ring.begin_training()
-            deadline = time.monotonic() + DEADLINE_S
-            while not ring.training_over():
-                status = ring.status()
-                assert status["failure"] is None
-                assert time.monotonic() < deadline, status
-                if status["published"]:
-                    ring.take_up(status["published"])
-                if not at_death and status["ladders"].get("over", 0) >= 2:
-                    at_death = status["ladders"]["over"]
-                    os.kill(pid_of("LadderActor"), signal.SIGKILL)
-                time.sleep(0.2)
-            ring.end_generation()
-            facts = ring.facts()
-        finally:
-            ring.stop()
+
+    def kill_once(status: dict[str, Any]) -> None:
+        nonlocal at_death
+        if not at_death and status["ladders"].get("over", 0) >= 2:
+            at_death = status["ladders"]["over"]
+            os.kill(pid_of("LadderActor"), signal.SIGKILL)
+
+    facts = drive(config, kill_once, student=True)
+    folder = RunFolder.open(f"{config.run.storage}/{config.run.name}")
     ladders = facts["ladders"]
     assert 2 <= at_death < ladders["over"] <= ladders["wanted"] == facts["decisions"]["ladder"]
     written = [row for _, rows in iter_segments(folder.journal, STREAM) for row in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,7 @@ from dsa_ray.ring import Ring
 from dsa_ray.storage.run_folder import RunFolder
 from tests.test_ring import DEADLINE_S, small
 
-pytestmark = [pytest.mark.ring, pytest.mark.slow, pytest.mark.timeout(280)]
-
-
-@pytest.fixture(autouse=True)
-def no_ray_left() -> Iterator[None]:
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 def test_a_replica_takes_up_published_students_with_requests_in_flight(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from dsa_ray.skills.files import bounds
 from tests.engines.scripted_server import Reply, completion, error, serve
 from tests.engines.tiny_model import tiny_llama
 from tests.test_job_cluster import head, home  # noqa: F401 (fixtures)
-from tests.test_ring import drive, no_ray_left, small  # noqa: F401 (fixture)
+from tests.test_ring import drive, small
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("dsa_ray/**/*.py"), *ROOT.glob("jobs/**/*.py")])

@@ -27,7 +27,7 @@ from dsa_ray.generation.checks import make_examiner
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.ladders.ladder import Ladder, Shape
 from dsa_ray.ladders.samples import as_exercise, sample_id, sample_row, samples, tokenised
-from dsa_ray.records import Exercise, LadderLease
+from dsa_ray.records import LadderLease
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, TextStore, written_row
@@ -114,16 +114,9 @@ class LadderActor:
 
     async def _climb(self, lease: LadderLease) -> None:
         written = await asyncio.to_thread(self._texts.get, lease.ref)
-        assert isinstance(written.item, Exercise)
-        basic = Basic(
-            id=lease.exercise,
-            exercise=written.item,
-            version=f"{written.generator}@{written.generator_version}",
-            skills=lease.skills,
-            difficulty=lease.difficulty,
-        )
+        basic = Basic.of(written, lease.skills)
         ladder = await self._climber.climb(basic)
-        rows, too_long = await asyncio.to_thread(self._rows, ladder, lease)
+        rows, too_long = await asyncio.to_thread(self._rows, ladder, lease.first, basic.difficulty)
         if rows:
             await self._tell(self._recorder, "take", rows)
         async with self._writing:
@@ -131,13 +124,13 @@ class LadderActor:
         counts = {**ladder.counts(), "samples": len(rows), "samples_too_long": too_long, **self._untold()}
         await self._tell(self._curator, "ladder_over", lease.exercise, counts)
 
-    def _rows(self, ladder: Ladder, lease: LadderLease) -> tuple[list[str], int]:
+    def _rows(self, ladder: Ladder, first: int, difficulty: int) -> tuple[list[str], int]:
         """What a ladder teaches, as rows of the `written` journal; and how many samples no row has room for."""
         config = self._config
         found = samples(ladder, config.yoda.demonstrate, config.generate.prompts)
         fitting, too_long = tokenised(found, self._tokenizer, config.train.row_tokens)
         plain = map(sample_row, fitting)
-        items = [as_exercise(row, sample_id(row, lease.first), lease.difficulty) for row in plain]
+        items = [as_exercise(row, sample_id(row, first), difficulty) for row in plain]
         return [json.dumps(written_row(item)) for item in items], len(too_long)
 
     def _untold(self) -> dict[str, int]:

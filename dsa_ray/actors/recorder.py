@@ -61,22 +61,20 @@ class Recorder:
     def run(self, batches: Iterable[Examined]) -> None:
         """Commit everything that the source gives; returns at its end, raises what it raises."""
         for group in _groups(batches, self._size, self._wait_s):
-            self._commit([outcome for batch in group for outcome in batch.outcomes])
+            with self._committing:
+                self._commit([outcome for batch in group for outcome in batch.outcomes])
             self._confirm(group)
 
     def take(self, rows: Sequence[str]) -> None:
         """Commit written rows (JSON) that came by another way than the stream. One that is there is left as it is."""
-        self._commit([(True, row) for row in rows])
+        with self._committing:
+            self._commit([(True, row) for row in rows])
 
     def stats(self) -> dict[str, int]:
         """Rows written, rejected and dropped as repeated, and segments, by this process."""
         return dict(self._counts)
 
     def _commit(self, outcomes: list[Outcome]) -> None:
-        with self._committing:
-            self._commit_alone(outcomes)
-
-    def _commit_alone(self, outcomes: list[Outcome]) -> None:
         rows, rejections = [], []
         for passed, text in outcomes:
             row = json.loads(text)

@@ -149,12 +149,10 @@ class Curator:
         else:
             self.supply.edit(name, row)
 
-    def lease_ladders(self, climbing: Sequence[int], n: int) -> list[LadderLease] | None:
-        """Up to `n` ladders to climb beside those that are being climbed; None when no more will be trained on."""
-        if self.generation_over:
-            return None
-        due = [] if self.supply.stopped else self.supply.ladders.due(climbing, n)
-        return [self.supply.ladder_lease(exercise, first, self.table.asked(exercise)) for exercise, first in due]
+    def lease_ladders(self, climbing: Sequence[int], n: int) -> list[LadderLease]:
+        """Up to `n` ladders to climb beside those that are being climbed; none once the budget stopped a teacher."""
+        due = [] if self.supply.closed_teachers else self.supply.ladders.due(climbing, n)
+        return [self.supply.ladder_lease(exercise, first, self.table.skills_of(exercise)) for exercise, first in due]
 
     @property
     def generation_over(self) -> bool:

@@ -19,7 +19,7 @@ from dsa_ray.curriculum.metrics import StepMetrics
 from dsa_ray.curriculum.supply import Supply
 from dsa_ray.records import LadderLease, RowPlan, Scope, SkillGraph
 from dsa_ray.skills.graph import to_node_link
-from dsa_ray.skills.start import kept_start
+from dsa_ray.skills.start import GRAPH, kept_start
 from dsa_ray.storage.checkpoints import CheckpointStore
 from dsa_ray.storage.edits import new_edits
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
@@ -28,7 +28,6 @@ from dsa_ray.storage.state import unpack_state
 from dsa_ray.storage.texts import STREAM, numbers
 
 EVENTS = "events"
-GRAPH = "graph.json"
 """What the run's graph began with: see `skills.start`."""
 CURATOR_STATE = "curator.npz"
 """Name of the curator's part of a checkpoint."""
@@ -124,7 +123,7 @@ class CuratorHost:
         self.curator.supply.ladders.finish(exercise, counts)
 
     def lease_ladders(self, climbing: Sequence[int], n: int) -> list[LadderLease] | None:
-        """See `Curator.lease_ladders`."""
+        """See `Curator.lease_ladders`; None when nothing more will be trained on."""
         return None if self.generation_over else self.curator.lease_ladders(climbing, n)
 
     def poll_edits(self) -> list[tuple[str, Any]]:

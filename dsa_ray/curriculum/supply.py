@@ -20,7 +20,7 @@ from dsa_ray.curriculum.places import Places
 from dsa_ray.curriculum.requests import RequestBook
 from dsa_ray.curriculum.routing import Router, writer_of
 from dsa_ray.curriculum.spending import Spending, Terms
-from dsa_ray.curriculum.table import Asked, trainable
+from dsa_ray.curriculum.table import trainable
 from dsa_ray.records import (
     GRAPH_KINDS,
     REVIEW_KINDS,
@@ -159,11 +159,6 @@ class Supply:
     def in_review(self) -> int:
         """Exercises that wait for their reviews."""
         return len(self._held.reviews)
-
-    @property
-    def stopped(self) -> bool:
-        """The budget has stopped a teacher, at least."""
-        return self.spent or bool(self._router.closed)
 
     @property
     def finished(self) -> bool:
@@ -564,18 +559,13 @@ class Supply:
         assert self._lessons is not None
         return self.order(self._lessons.order(skill, number, nth)) is not None
 
-    def ladder_lease(self, exercise: int, first: int, asked: Asked) -> LadderLease:
-        """What has to be known to climb a ladder from a written exercise."""
-        return LadderLease(
-            exercise=exercise,
-            ref=self._refs[exercise],
-            first=first,
-            skills=self._briefs_of(asked.skills),
-            difficulty=asked.difficulty,
-        )
+    def ladder_lease(self, exercise: int, first: int, skills: Iterable[str]) -> LadderLease:
+        """What has to be known to climb a ladder from a written exercise on these skills."""
+        ref = self._refs[exercise]
+        return LadderLease(exercise=exercise, ref=ref, first=first, skills=self._briefs_of(skills))
 
     def _briefs_of(self, skills: Iterable[str]) -> tuple[SkillBrief, ...]:
-        return tuple(self._briefs.get(skill) or _unknown(skill) for skill in skills)
+        return tuple(self._briefs.get(skill) or SkillBrief.outside(skill) for skill in skills)
 
     def _assignment(self, request: ExerciseRequest) -> Assignment:
         return Assignment(
@@ -588,8 +578,3 @@ class Supply:
 def _listed(words: Sequence[str]) -> str:
     more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
     return ", ".join(words[:_NAMED]) + more
-
-
-def _unknown(skill: str) -> SkillBrief:
-    """A skill outside the graph, of an exercise from the user's own data."""
-    return SkillBrief(id=skill, name=skill.replace("-", " "))

@@ -29,6 +29,14 @@ class Stage(StrEnum):
     HARDER = "harder"
 
 
+MOST_DIFFICULT = 5
+
+
+def difficulty_of(basic: int, stage: Stage, level: int) -> int:
+    """Of a rung, where the exercise that its ladder starts from has difficulty `basic`."""
+    return min(basic + (level if stage is Stage.HARDER else 0), MOST_DIFFICULT)
+
+
 class Task(StrEnum):
     """What an ask is for."""
 

@@ -21,12 +21,11 @@ from dsa_ray.generation.answer_text import canonical
 from dsa_ray.generation.prompts import dialogue_messages, student_answer
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import content_hash, hash64
-from dsa_ray.ladders.ladder import End, Ladder, Posed, Rung, Stage
+from dsa_ray.ladders.ladder import End, Ladder, Posed, Rung, Stage, difficulty_of
 from dsa_ray.records import Exercise, ExerciseRequest, Kind, Written
 
 LADDER = "ladder"
 """Name of the check that says which sample an exercise is."""
-MOST_DIFFICULT = 5
 _STAGES = tuple(Stage)
 
 
@@ -140,14 +139,13 @@ def as_exercise(row: Mapping[str, Any], number: int, difficulty: int) -> Written
         difficulty: of the exercise that its ladder starts from.
     """
     question, accepted = row["question"], row["messages"][-1]["content"]
-    harder = row["level"] if row["stage"] == Stage.HARDER else 0
     generator, _, version = row["versions"][-1].partition("@")
     return Written(
         request=ExerciseRequest(
             id=number,
             kind=Kind.GIVEN,
             skills=tuple(row["skills"]),
-            difficulty=min(difficulty + harder, MOST_DIFFICULT),
+            difficulty=difficulty_of(difficulty, Stage(row["stage"]), row["level"]),
             parents=(row["ladder"],),
         ),
         item=Exercise(skills=tuple(row["skills"]), question=question, solution=accepted, answer=row["answer"]),

@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 from dsa_ray.engines.base import EngineAnswer, EngineError
 from dsa_ray.generation.prompts import dialogue_messages
 from dsa_ray.ladders import judging
-from dsa_ray.ladders.ladder import Ask, Attempt, Feedback, Ladder, Posed, Reply, Shape, Stage, Task
+from dsa_ray.ladders.ladder import Ask, Attempt, Feedback, Ladder, Posed, Reply, Shape, Stage, Task, difficulty_of
 from dsa_ray.records import (
     Assignment,
     Completion,
@@ -38,7 +38,6 @@ from dsa_ray.records import (
 
 T = TypeVar("T")
 
-MOST_DIFFICULT = 5
 _KINDS = {Stage.GENERALIZED: Kind.GENERALIZED, Stage.HARDER: Kind.HARDER}
 MIXED_TRIES = 4
 """An answer that was under way while weights were swapped is asked for again, so often in all."""
@@ -71,6 +70,18 @@ class Basic:
     """Who wrote it."""
     skills: tuple[SkillBrief, ...]
     difficulty: int = 1
+
+    @classmethod
+    def of(cls, written: Written, skills: Sequence[SkillBrief]) -> Basic:
+        """A written exercise; `skills` are those of its request."""
+        assert isinstance(written.item, Exercise)
+        return cls(
+            id=written.request.id,
+            exercise=written.item,
+            version=f"{written.generator}@{written.generator_version}",
+            skills=tuple(skills),
+            difficulty=written.request.difficulty,
+        )
 
 
 ROOM = 1000
@@ -217,12 +228,11 @@ class Climber:
         rung = ladder.rungs[ask.rung]
         hint = ask.task is Task.HINT
         about = rung.posed if hint else ladder.parent_of(ask.rung)
-        difficulty = basic.difficulty + (rung.level if rung.stage is Stage.HARDER else 0)
         request = ExerciseRequest(
             id=basic.id * ROOM + ask.rung,
             kind=Kind.HINT if hint else _KINDS[rung.stage],
             skills=tuple(skill.id for skill in basic.skills),
-            difficulty=min(difficulty, MOST_DIFFICULT),
+            difficulty=difficulty_of(basic.difficulty, rung.stage, rung.level),
             attempt=ask.attempt,
             seed=_seed(self._answering.seed, basic.id, ask),
         )

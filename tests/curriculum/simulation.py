@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class World:
         losses = np.where(ids % self.hard == 0, 2.0, 1.0 / visits) + 0.01 * (ids % 7)
         return self.curator.observe(rank, attempt, rows[0].step, [row.lease for row in rows], ids, losses)
 
-    def run(self) -> None:
+    def run(self, each_turn: Callable[[], None] = lambda: None) -> None:
         """A whole run, generation and training in turns."""
         self.curator.start()
         attempt = self.curator.begin_attempt()
@@ -84,6 +85,7 @@ class World:
             self.now += 1.0
             self.write()
             self.train_step(attempt)
+            each_turn()
             if self.curator.lease_rows(0, attempt, 0) is None:
                 return
         raise AssertionError(f"the run did not end: {self.curator.status()}")
