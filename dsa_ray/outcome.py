@@ -195,4 +195,5 @@ def _report(made: summary.Summary, graph: Mapping[str, Any], ending: Ending) -> 
         verdicts=standing_verdicts(ending.folder.journal),
         baselines={name: levels.get(key) for name, key in names.items()},
         lag=_lag(ending.facts) if ending.facts else (),
+        coverage=ending.facts.get("coverage", ()),
     )

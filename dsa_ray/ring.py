@@ -35,6 +35,7 @@ from dsa_ray.actors.pool import ReplicaPool
 from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
+from dsa_ray.actors.starting import NeverStarted, Starts
 from dsa_ray.actors.trainer import TrainerActor, TrainerShares
 from dsa_ray.actors.whereabouts import RUN_VARIABLE
 from dsa_ray.config import Config, ConfigError
@@ -88,6 +89,7 @@ class Ring:
         self._recording: ray.ObjectRef | None = None
         self._ladders: ActorHandle | None = None
         self._climbing: ray.ObjectRef | None = None
+        self._starts = Starts(config)
         self._pool: ReplicaPool | None = None
         self._trainer: ActorHandle | None = None
         self._taking_up: ray.ObjectRef | None = None
@@ -115,7 +117,6 @@ class Ring:
             max_restarts=-1,
         ).remote(plain, self._run.path, self._scope)
         self._ask_curator("start", within_s=config.watch.stall_s)
-        self._starting = []
         self._pool = ReplicaPool(config, self._start_replica)
         self._pool.open()
         self._recording = self._start_recorder()
@@ -141,7 +142,9 @@ class Ring:
             self._run.journal,
             (share.gpus, share.threads),
         )
-        self._starting.append(replica.start.remote())
+        # An elastic pool goes on with those that there is room for.
+        needed = config.generate.min_replicas is None
+        self._starts.begin(f"teacher-{index}", replica.start.remote(), needed=needed)
         return replica
 
     def writing_over(self) -> bool:
@@ -177,6 +180,8 @@ class Ring:
         status = self.status()
         if status["failure"]:
             raise RingBroken(status["failure"])
+        if overdue := self._starts.notes():
+            status["warnings"] = [*status.get("warnings", ()), *overdue]
         self._pool.replace(status["garbage"])
         self._pool.scale(status["backlog"])
         return status
@@ -191,8 +196,8 @@ class Ring:
 
     @property
     def starting(self) -> bool:
-        """An engine is not ready yet; its own deadline is `watch.engine_start_s`."""
-        return bool(self._starting)
+        """An engine is not ready yet, and not overdue (`actors.starting`)."""
+        return self._starts.going_on
 
     def replica_stats(self) -> list[dict[str, Any]]:
         """Figures of the teacher replicas that answer at once; one that starts or restarts is left out."""
@@ -241,7 +246,7 @@ class Ring:
             max_restarts=-1,
             resources=node_of(exam, "student"),
         ).remote("student", exam, self._student_model, None, None, (share.gpus, share.threads))
-        self._starting.append(self._student.start.remote())
+        self._starts.begin("student", self._student.start.remote())
 
     def start_ladders(self) -> None:
         """Climb ladders beside training (`yoda.live`); after `start_student`."""
@@ -379,8 +384,11 @@ class Ring:
 
     def _check_parts(self) -> None:
         """An engine that cannot start, a recorder that ended: named at once, not waited for."""
-        done, self._starting = ray.wait(self._starting, num_returns=len(self._starting), timeout=0)
-        for call in done:
+        try:
+            ended = self._starts.take(_done)
+        except NeverStarted as error:
+            raise RingBroken(str(error)) from None
+        for call in ended:
             _raise_if_failed(call, "an engine did not start")
         if self._recording is not None and ray.wait([self._recording], timeout=0)[0]:
             _raise_if_failed(self._recording, "the generation stream ended")
@@ -467,6 +475,10 @@ def _ask(actor: ActorHandle, who: str, within_s: float, method: str, *arguments:
 
 def _silent(who: str, seconds: float) -> Stalled:
     return Stalled(f"{who} has not answered for {seconds:.0f} s: its process is stopped, or hangs")
+
+
+def _done(calls: Sequence[ray.ObjectRef]) -> Sequence[ray.ObjectRef]:
+    return ray.wait(list(calls), num_returns=len(calls), timeout=0)[0] if calls else ()
 
 
 def _value(call: ray.ObjectRef) -> Any:

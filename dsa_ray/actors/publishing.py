@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import ray
 import ray.train
 import torch
 from ray.actor import ActorHandle
 from transformers import PreTrainedTokenizerBase
 
+from dsa_ray.actors import patient
 from dsa_ray.actors.checkpointing import REPLY_S, SavingEngine
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.training.staging import saying_when_full
@@ -82,6 +82,6 @@ class Publisher:
         with saying_when_full(path):
             self._engine.write_student(weights, path, self._tokenizer, merged=True)
         told = {"version": version, "step": step, "path": path, "blocked_s": blocked_s}
-        ray.get(self._curator.was_published.remote(told), timeout=REPLY_S)
+        patient.once_more(self._curator, "was_published", told, within_s=REPLY_S)
         for old in [name for name in self._folder.names() if name < version][: -KEEP + 1]:
             self._folder.delete_tree(old)

@@ -239,9 +239,13 @@ class CuratorHost:
         self._metrics.spend("checkpoint", facts["blocked_s"])
 
     def was_published(self, snapshot: Mapping[str, Any]) -> None:
-        """A snapshot of the student can be loaded: `version`, `step`, `path`, `blocked_s` of training."""
-        self.published = dict(snapshot)
-        self._metrics.spend("publish", snapshot["blocked_s"])
+        """A snapshot of the student can be loaded: `version`, `step`, `path`, `blocked_s` of training.
+
+        Told again, because the answer was lost, it changes nothing.
+        """
+        if self.published != snapshot:
+            self.published = dict(snapshot)
+            self._metrics.spend("publish", snapshot["blocked_s"])
 
     def was_taken_up(self, seconds: float) -> None:
         """The student's replica stood still for so long while it loaded a snapshot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,22 @@ class SkillRow:
     after: float | None
     change: float | None
     n: int
+
+
+@dataclass(frozen=True)
+class CoverageRow:
+    """A subject with a syllabus: its sessions, its key concepts, and those on which exercises were written."""
+
+    name: str
+    sessions: int
+    concepts: int
+    covered: int
+    missing: str
+    """Some of the key concepts without an exercise."""
+
+
+NAMED_MISSING = 4
+"""So many key concepts of a subject are named."""
 
 
 def title(config: Mapping[str, Any], graph: Mapping[str, Any]) -> str:
@@ -75,6 +91,24 @@ def skill_rows(summary: Summary, graph: Mapping[str, Any]) -> list[SkillRow]:
     skills = {node["id"]: (node["name"], node["level"]) for node in graph.get("nodes", ())}
     skills = {**{key: (mark.name, mark.level) for key, mark in marks.items() if key not in skills}, **skills}
     return [_skill_row(name, level, len(needs.get(key, ())), marks.get(key)) for key, (name, level) in skills.items()]
+
+
+def coverage_rows(coverage: Sequence[Mapping[str, Any]], graph: Mapping[str, Any]) -> list[CoverageRow]:
+    """One row per subject of the ledger (`skills.coverage.Coverage.rows`), in its order."""
+    names = {node["id"]: node["name"] for node in graph.get("nodes", ())}
+    subjects: dict[str, list[Mapping[str, Any]]] = {}
+    for row in coverage:
+        subjects.setdefault(row["subject"], []).append(row)
+    rows = []
+    for subject, concepts in subjects.items():
+        missing = [row["concept"] for row in concepts if not row["written"]]
+        more = len(missing) - NAMED_MISSING
+        named = "; ".join(missing[:NAMED_MISSING]) + (f"; and {more:,} more" if more > 0 else "")
+        sessions = len({row["session"] for row in concepts})
+        rows.append(
+            CoverageRow(names.get(subject, subject), sessions, len(concepts), len(concepts) - len(missing), named)
+        )
+    return rows
 
 
 def _skill_row(name: str, level: int, needs: int, marks: SkillAccuracy | None) -> SkillRow:

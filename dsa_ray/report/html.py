@@ -44,6 +44,8 @@ class ReportData:
     """The last values of `L_average`, `L_b`, `sigma_average`, `sigma_b`; each may be missing."""
     lag: Sequence[Mapping[str, Any]] = ()
     """One row per child at its first visit: `kind`, `lag_steps`, `lag_s`."""
+    coverage: Sequence[Mapping[str, Any]] = ()
+    """One row per key concept of a syllabus: `subject`, `session`, `concept`, `ordered`, `written`."""
 
 
 def render(data: ReportData) -> str:
@@ -58,6 +60,7 @@ def render(data: ReportData) -> str:
         title=facts.title(data.config, data.graph),
         cards=facts.cards(data.summary),
         skills=facts.skill_rows(data.summary, data.graph),
+        coverage=facts.coverage_rows(data.coverage, data.graph),
         facts=facts.run_facts(data.summary, data.config),
         gain=facts.gain(data.summary),
         charts=_charts(data),

@@ -84,6 +84,10 @@ class DataLLM:
         self._thread = threading.Thread(target=self._consume, args=(stream,), daemon=True)
         self._thread.start()
 
+    def ready(self) -> bool:
+        """Its engine is ready with the first round, which warms up."""
+        return True
+
     def play(self, work: Sequence[Assignment]) -> dict[str, Any]:
         """Output tokens, and seconds from the opening of the gate to the last row."""
         rows = [self._row(assignment) for assignment in work]

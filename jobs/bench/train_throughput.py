@@ -1,6 +1,7 @@
 """Training throughput: our trainer with loss statistics against a plain DeepSpeed loop and against TRL.
 
     python jobs/bench/train_throughput.py [--quick] [--text PATH] [--only cpu|gpu] [--shapes ...] [--parts ...]
+        [--stages ...]
 
 Trained non-pad tokens per second, blocks of all in turn inside one process, medians over the pairs. `stream` is our
 trainer with everything on: rows tokenised and packed by a process of their own, losses per example, the loop's
@@ -38,8 +39,9 @@ from dsa_ray.machine import this_machine
 from dsa_ray.training.flops import peak_flops, training_flops
 
 # Per shape: steps of a block, pairs. A block lasts some seconds.
-BLOCKS = {"3M": (16, 7), "20M": (5, 7), "130M": (1, 5)}
+BLOCKS = {"3M": (16, 7), "20M": (5, 7), "130M": (1, 9)}
 QUICK_PAIRS = 5
+STAGES = (1, 2, 3)
 PARTS = ("loops", "memory", "trl", "stream")
 GPU_ROW = 8192
 GPU_BLOCKS = (8, 5)
@@ -55,6 +57,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("cpu", "gpu"), help="one section")
     parser.add_argument("--shapes", nargs="+", choices=tuple(BLOCKS), help="of the CPU section; default all")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="of the CPU section; default all")
+    parser.add_argument("--stages", nargs="+", type=int, choices=STAGES, help="of ZeRO, of the loops; default all")
     wanted = parser.parse_args()
     quieten()
     texts = load_texts(wanted.text)
@@ -63,7 +66,8 @@ def main() -> int:
         tokenizer = make_tokenizer(texts, 4096, folder)
         if wanted.only != "gpu":
             shapes, parts = wanted.shapes or list(BLOCKS), wanted.parts or PARTS
-            measure_cpu(book, texts, tokenizer, shapes, parts, quick=wanted.quick)
+            stages = wanted.stages or ((2,) if wanted.quick else STAGES)
+            measure_cpu(book, texts, tokenizer, shapes, parts, stages, quick=wanted.quick)
         if wanted.only != "cpu":
             measure_gpu(book, texts, tokenizer)
     book.print(wanted.text or "made by the built-in writers")
@@ -133,11 +137,18 @@ def versions() -> Iterator[tuple[str, str]]:
 
 
 def measure_cpu(
-    book: Book, texts: tuple[Text, ...], tokenizer: str, shapes: Sequence[str], parts: Sequence[str], *, quick: bool
+    book: Book,
+    texts: tuple[Text, ...],
+    tokenizer: str,
+    shapes: Sequence[str],
+    parts: Sequence[str],
+    stages: Sequence[int],
+    *,
+    quick: bool,
 ) -> None:
     print(f"CPU, rows of 512 tokens, bf16, engine: {engine_name()}", flush=True)
     shapes = ["3M"] if quick else shapes
-    stages = ((2,) if quick else (1, 2, 3)) if HAS_DEEPSPEED else (0,)
+    stages = stages if HAS_DEEPSPEED else (0,)
     for shape in shapes:
         for stage in stages if "loops" in parts else ():
             for ranks in (1, 2) if HAS_DEEPSPEED else (1,):

@@ -22,6 +22,7 @@ from dsa_ray.report.logs import processes
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from tests.chaos import teacher
+from tests.chaos.nodes import GROUPS, RUN_CPUS, Nodes
 from tests.chaos.schedules import EXAM, MACHINE, START, STEPS, TRAINING, WHOLE, Fault, Schedule
 from tests.engines.tiny_model import tiny_llama
 
@@ -68,29 +69,36 @@ class Play:
         self._orders.mkdir(parents=True)
         self._clock.mkdir()
         self._config = folder / "config.yaml"
-        self._config.write_text(yaml.safe_dump(_config(folder, schedule.seed)))
         self._played = Played(folder / "runs" / NAME)
+        self._nodes: Nodes | None = None
         self._seen: dict[int, psutil.Process] = {}
         self._disk = any(fault.kind == "disk" for fault in schedule.faults) and _mount(self._played.folder)
 
     def play(self) -> Played:
         """Start, hurt, and resume at most once for each fault that ends a run."""
         waiting = list(self._schedule.faults)
+        environment, config = self._environment(), _config(self._folder, self._schedule.seed)
+        if any(fault.kind == "node" for fault in waiting):
+            self._nodes = Nodes(environment)
+            config["cluster"] = {"address": self._nodes.address, "groups": GROUPS, "cpus": RUN_CPUS}
+        self._config.write_text(yaml.safe_dump(config))
         try:
             resumed = 0
             while True:
-                code = self._one(waiting, resume=resumed > 0)
+                code = self._one(waiting, environment, resume=resumed > 0)
                 self._played.codes.append(code)
                 if code == Exit.OK or resumed > len(self._schedule.faults) or not self._may_end(code):
                     break
                 resumed += 1
         finally:
+            if self._nodes is not None:
+                self._nodes.close()
             if self._disk:
                 self._keep_result()
         return self._played
 
-    def _one(self, waiting: list[Fault], resume: bool) -> int:
-        process = self._start(resume)
+    def _one(self, waiting: list[Fault], environment: dict[str, str], resume: bool) -> int:
+        process = self._start(environment, resume)
         began, deadline = time.monotonic(), time.monotonic() + DEADLINE_S
         phases: dict[str, float] = {START: began}
         looked = 0.0
@@ -109,7 +117,8 @@ class Play:
         finally:
             self._end(process)
 
-    def _start(self, resume: bool) -> subprocess.Popen[str]:
+    def _environment(self) -> dict[str, str]:
+        """Of the driver and of all of Ray's processes."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), teacher.ORDERS: str(self._orders)}
         if any(fault.kind == "clock" for fault in self._schedule.faults):
             environment["PYTHONPATH"] = f"{ROOT / 'tests/chaos/clock'}{os.pathsep}{ROOT}"
@@ -119,6 +128,9 @@ class Play:
         if self._schedule.drops:
             environment["RAY_testing_rpc_failure"] = json.dumps(CALLS_LOST)
             environment["RAY_testing_rpc_failure_avoid_intra_node_failures"] = "0"
+        return environment
+
+    def _start(self, environment: dict[str, str], resume: bool) -> subprocess.Popen[str]:
         self._output = open(self._folder / f"output-{len(self._played.codes)}.txt", "w+")  # noqa: SIM115 (held)
         command = [sys.executable, "-m", "dsa_ray.cli", "run", str(self._config), *(["--resume"] if resume else [])]
         return subprocess.Popen(
@@ -151,7 +163,12 @@ class Play:
         self._seen.clear()
 
     def _look(self, root: int) -> None:
-        """Remember every process below this one, also when its parent has ended since."""
+        """Remember every process of the run, also when its parent has ended since: those below its driver's, workers.
+
+        On a cluster that the run has joined the workers are below Ray's processes, which go on after it.
+        """
+        workers = [] if self._nodes is None else self._nodes.workers()
+        self._seen.update({process.pid: process for process in workers})
         others = {process.pid: process for process in psutil.process_iter(["ppid"]) if process.pid not in self._seen}
         mine = [root]
         while mine:
@@ -191,6 +208,9 @@ class Play:
             case "torn":
                 self._kill_all(process)
                 _tear(self._played.folder / "journal")
+            case "node":
+                self._look(process.pid)
+                self._nodes.lose(fault.target, fault.seconds)
             case _ if fault.target in WHOLE:
                 process.kill() if fault.target == "driver" else self._kill_all(process)
             case _:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from dsa_ray.config import Group
+
 STEPS = 120
 """Of training on exercises; textbooks come before."""
 START, TRAINING, EXAM = "start", "training", "exam"
@@ -19,6 +21,12 @@ LONG_S, SHORT_S = 20.0, 3.0
 MACHINE = "machine"
 CLOCKS = (MACHINE, "driver", "curator", "recorder", "teacher-0", "rank-0")
 HOUR_S = 3600.0
+NODES: tuple[Group, ...] = ("teacher", "rank")
+"""Whose machines may be lost, named as the group of processes that is on them. With the core's the run is lost."""
+NODE_SHARE = 0.08
+"""Of the schedules, in which a node is lost."""
+NEW_NODE_S = 5.0
+"""Until another one comes, after all processes of the lost one have ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +34,15 @@ class Fault:
     """One thing that goes wrong."""
 
     kind: str
-    """kill, stop, engine, disk, torn or clock."""
+    """kill, stop, engine, disk, torn, clock or node."""
     target: str
-    """A process, or what the engine does: error, dead, hang."""
+    """A process, what the engine does (error, dead, hang), or the node's group."""
     phase: str
     """start, training or exam."""
     at: float
     """Of the start: seconds after it; of training: the share of the steps; of the exam: seconds after it began."""
     seconds: float = 0.0
-    """How long a stop or a full disk lasts, and how long an actor lives whose clock is set."""
+    """How long a stop or a full disk lasts, an actor lives whose clock is set, and a node is missing."""
     shift: float = 0.0
     """By how many seconds a clock is set."""
 
@@ -65,9 +73,13 @@ def draw(seed: int) -> Schedule:
     """The schedule of a seed: one to three faults, in the order in which they come."""
     rng = random.Random(seed)
     faults = [_fault(rng) for _ in range(rng.choice((1, 1, 2, 3)))]
+    delays, drops = rng.random() < 0.2, rng.random() < 0.2
+    if rng.random() < NODE_SHARE:
+        at = rng.uniform(0.0, 0.9)
+        faults[-1] = Fault(kind="node", target=rng.choice(NODES), phase=TRAINING, at=at, seconds=NEW_NODE_S)
     order = (START, TRAINING, EXAM)
     faults.sort(key=lambda fault: (order.index(fault.phase), fault.at))
-    return Schedule(seed=seed, faults=tuple(faults), delays=rng.random() < 0.2, drops=rng.random() < 0.2)
+    return Schedule(seed=seed, faults=tuple(faults), delays=delays, drops=drops)
 
 
 def _fault(rng: random.Random) -> Fault:

@@ -24,7 +24,7 @@ def test_a_seed_draws_the_same_schedule_and_many_seeds_reach_every_target() -> N
     assert drawn == [draw(seed) for seed in range(300)]
     killed = {fault.target for schedule in drawn for fault in schedule.faults if fault.kind == "kill"}
     assert killed == {*REPLICAS, *WORKERS, *ACTORS, *WHOLE}
-    kinds = {"kill", "stop", "engine", "disk", "torn", "clock"}
+    kinds = {"kill", "stop", "engine", "disk", "torn", "clock", "node"}
     assert {fault.kind for schedule in drawn for fault in schedule.faults} == kinds
     assert {len(schedule.faults) for schedule in drawn} == {1, 2, 3}
     assert {(schedule.delays, schedule.drops) for schedule in drawn} == {(a, b) for a in (0, 1) for b in (0, 1)}

@@ -73,6 +73,16 @@ def test_what_a_save_cost_is_in_the_next_line_of_metrics(world: World) -> None:
     assert world.host.status()["checkpoint"] == {"step": 1, "blocked_s": 0.25, "staging": ""}
 
 
+def test_a_snapshot_that_is_told_again_costs_once(world: World) -> None:
+    attempt = world.host.begin_attempt(None)
+    for version in ("step-1", "step-1", "step-2"):
+        world.host.was_published({"version": version, "step": 1, "path": "/x", "blocked_s": 0.25})
+    for _ in range(10):
+        step(world, attempt)
+    assert world.host.drain_metrics(1)[0]["time/publish"] == 0.5
+    assert world.host.status()["published"]["version"] == "step-2"
+
+
 def test_the_first_failure_is_the_one_that_is_told(world: World) -> None:
     world.host.fail("the disk is full")
     world.host.fail("the trainer is gone")

@@ -100,6 +100,22 @@ def test_names_written_by_a_model_stay_text(name: str) -> None:
         assert name in "".join(hostile.text)
 
 
+def test_syllabi_are_shown_with_what_has_no_exercise_and_their_names_stay_text() -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    concepts = [bad, "slope", "limit", "tangent", "secant", "continuity"]
+    rows = [
+        {"subject": "calculus", "session": "Week 1", "concept": name, "ordered": 1, "written": int(name == "limit")}
+        for name in concepts
+    ]
+    nodes = [{"id": "calculus", "name": "Calculus", "level": 0}]
+    page = Page(render(report(coverage=rows, graph={"graph": {"target": "calculus"}, "nodes": nodes, "edges": []})))
+    text = " ".join(page.text)
+    assert "Syllabi" in text
+    assert f"{bad}; slope; tangent; secant; and 1 more" in text
+    assert "img" not in page.tags
+    assert "Syllabi" not in " ".join(Page(render(report())).text)
+
+
 def test_hostile_reasons_phases_and_versions_stay_text() -> None:
     bad = "<script>x</script>"
     facts = {"state": "failed", "seed": 0, "wall_s": {bad: 1.0}, "versions": {bad: bad}}
