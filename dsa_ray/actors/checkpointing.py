@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 import ray.train
@@ -22,7 +22,6 @@ import torch
 from ray.actor import ActorHandle
 from ray.train import Checkpoint, UserCallback
 from ray.train.v2.api.report_config import CheckpointUploadMode
-from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.actors import patient
 from dsa_ray.config import Config
@@ -33,6 +32,9 @@ from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.versions import versions
 from dsa_ray.training.model_card import CARD, CardFacts, license_of, model_card
 from dsa_ray.training.staging import Staging, saying_when_full
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase  # slow to import, and Ray Train's controller needs `Commit` only
 
 logger = logging.getLogger(__name__)
 

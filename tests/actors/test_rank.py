@@ -7,7 +7,7 @@ import pytest
 import ray
 import torch.distributed
 
-from dsa_ray.actors import trainer
+from dsa_ray.actors import rank as one_rank
 from dsa_ray.config import ConfigError
 from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.isolation import IsolationError
@@ -26,11 +26,11 @@ def rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], list[str]]:
         def train(setup: object) -> None:
             raise error
 
-        monkeypatch.setattr(trainer, "_train", train)
+        monkeypatch.setattr(one_rank, "_train", train)
         monkeypatch.setattr(ray, "get", lambda call, timeout: call)
         curator = SimpleNamespace(fail=SimpleNamespace(remote=told.append))
         with pytest.raises(type(error)):
-            trainer._train_rank({"curator": curator})
+            one_rank.train_rank({"curator": curator})
         return told
 
     return fail_with
@@ -49,7 +49,7 @@ def test_what_a_restart_may_mend_is_left_to_ray_train(rank) -> None:
 
 def _mean_on(rank: int, ranks: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=ranks)
-    mean = trainer.LossMean()
+    mean = one_rank.LossMean()
     steps = [("textbooks", 9.0, 1000), ("exercises", 1.0 + rank, 30), ("exercises", 3.0, 10 + 20 * rank)]
     for phase, loss, tokens in steps:
         mean.add(SimpleNamespace(phase=phase, loss=loss, loss_tokens=tokens))  # type: ignore[arg-type]
