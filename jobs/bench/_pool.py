@@ -111,11 +111,16 @@ class OneCall:
     """`vllm.LLM` with the replica's own settings, in one process: the prompts of a round in one call of `generate`."""
 
     def __init__(self, config: Config, model: str, threads: int) -> None:
-        from vllm import LLM, SamplingParams
-
         from dsa_ray.engines.vllm_engine import VLLMEngine, _prepare_environment
 
         _prepare_environment(model, 0.0, threads)
+        import torch
+        from vllm import LLM, SamplingParams  # after that: torch counts its threads once
+
+        if torch.get_num_threads() != threads:
+            raise RuntimeError(
+                f"one call would compute with {torch.get_num_threads()} threads, the pool with {threads}"
+            )
         self._config, self._parameters = config, SamplingParams
         engine = VLLMEngine(config.teacher, model, concurrency=config.generate.in_flight, threads=threads)
         self._engine = engine
