@@ -55,7 +55,11 @@ def test_a_password_is_found_whatever_it_is_made_of(user: str, password: str, ho
     assert has_secret(f"s3://{user}:{password}@{host}/a")
 
 
-@given(host=WORDS, port=st.integers(1, 65535), path=st.text("abc@/:.", max_size=12))
+PATHS = st.text("abc@/:.", max_size=12).filter(lambda path: "://" not in path)
+"""Without a second address in them, which may hold a password of its own."""
+
+
+@given(host=WORDS, port=st.integers(1, 65535), path=PATHS)
 def test_a_port_is_no_password(host: str, port: int, path: str) -> None:
     assert not has_secret(f"s3://{host}:{port}/{path}")
 

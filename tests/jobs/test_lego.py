@@ -32,7 +32,8 @@ def bench(monkeypatch: pytest.MonkeyPatch):
 
 def micro(bench, **changes):
     setting = bench.settings.SETTINGS["tiny"]
-    small = {"steps": 24, "batch": 6, "hidden": 16, "layers": 1, "heads": 2, "evaluations": 12, "lookups": 2}
+    small = {"steps": 24, "batch": 6, "hidden": 16, "layers": 1, "heads": 2, "evaluations": 12}
+    small |= {"lookups": 2, "chains": 2}
     return dataclasses.replace(setting, **small, **changes)
 
 
