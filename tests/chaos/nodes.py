@@ -20,8 +20,16 @@ GROUPS: dict[Group, str] = {"core": HEAD, "student": HEAD, **{name: name for nam
 CPUS = 4
 """Of each node; a run gives out `RUN_CPUS` of them."""
 RUN_CPUS = 2
-WORKER, IDLE = "ray::", "ray::IDLE"
-"""How the title of a worker begins, and that of one that waits for something to do, for whichever run."""
+WORKER = "ray::"
+"""How the title of a worker begins."""
+RAYS_OWN = tuple(
+    WORKER + name
+    for name in (
+        *("IDLE", "DashboardAgent", "RuntimeEnvAgent", "ActorLocationTracker", "TrainStateActor"),
+        *("_StatsActor", "_AutoscalingCoordinatorActor", "_UsageCollectionActor"),
+    )
+)
+"""Of those that belong to the cluster, and outlive every run on it: Ray's agents, and detached actors of its libraries."""
 
 
 class Nodes:
@@ -38,13 +46,13 @@ class Nodes:
         return self._cluster.address
 
     def workers(self) -> list[psutil.Process]:
-        """Processes of actors and tasks that live now."""
+        """Processes of actors and tasks of a run that live now."""
         found = []
         for node in (self._cluster.head_node, *self._nodes.values()):
             for process in psutil.Process(_raylet(node)).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     title = " ".join(process.cmdline())
-                    if title.startswith(WORKER) and not title.startswith(IDLE):
+                    if title.startswith(WORKER) and not title.startswith(RAYS_OWN):
                         found.append(process)
         return found
 
