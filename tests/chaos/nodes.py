@@ -29,7 +29,7 @@ RAYS_OWN = tuple(
         *("_StatsActor", "_AutoscalingCoordinatorActor", "_UsageCollectionActor"),
     )
 )
-"""Of those that belong to the cluster, and outlive every run on it: Ray's agents, and detached actors of its libraries."""
+"""Of those that belong to the cluster and outlive every run on it: agents, and detached actors of its libraries."""
 
 
 class Nodes:
