@@ -46,13 +46,12 @@ class Nodes:
         return self._cluster.address
 
     def workers(self) -> list[psutil.Process]:
-        """Processes of actors and tasks of a run that live now."""
+        """Processes of actors and tasks that live now."""
         found = []
         for node in (self._cluster.head_node, *self._nodes.values()):
             for process in psutil.Process(_raylet(node)).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    title = " ".join(process.cmdline())
-                    if title.startswith(WORKER) and not title.startswith(RAYS_OWN):
+                    if " ".join(process.cmdline()).startswith(WORKER):
                         found.append(process)
         return found
 

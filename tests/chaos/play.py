@@ -22,7 +22,7 @@ from dsa_ray.report.logs import processes
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from tests.chaos import teacher
-from tests.chaos.nodes import GROUPS, RUN_CPUS, Nodes
+from tests.chaos.nodes import GROUPS, RAYS_OWN, RUN_CPUS, Nodes
 from tests.chaos.schedules import EXAM, MACHINE, START, STEPS, TRAINING, WHOLE, Fault, Schedule
 from tests.engines.tiny_model import tiny_llama
 
@@ -152,7 +152,7 @@ class Play:
         self._played.outputs.append(self._output.read())
         self._output.close()
         for _ in range(150):
-            left = [each for each in self._seen.values() if _lives(each)]
+            left = [each for each in self._seen.values() if _lives(each) and not self._stays(each)]
             if not left:
                 break
             time.sleep(0.2)
@@ -161,6 +161,9 @@ class Play:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         self._seen.clear()
+
+    def _stays(self, process: psutil.Process) -> bool:
+        return self._nodes is not None and _title(process).startswith(RAYS_OWN)
 
     def _look(self, root: int) -> None:
         """Remember every process of the run, also when its parent has ended since: those below its driver's, workers.
