@@ -46,12 +46,13 @@ class Nodes:
         return self._cluster.address
 
     def workers(self) -> list[psutil.Process]:
-        """Processes of actors and tasks that live now."""
+        """Processes of actors and tasks that live now; one that has just begun may turn out to be the cluster's own."""
         found = []
         for node in (self._cluster.head_node, *self._nodes.values()):
             for process in psutil.Process(_raylet(node)).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    if " ".join(process.cmdline()).startswith(WORKER):
+                    title = " ".join(process.cmdline())
+                    if title.startswith(WORKER) and not title.startswith(RAYS_OWN):
                         found.append(process)
         return found
 
