@@ -25,7 +25,8 @@ from ray.train.v2.api.report_config import CheckpointUploadMode
 
 from dsa_ray.actors import patient
 from dsa_ray.config import Config
-from dsa_ray.curriculum.host import CURATOR_STATE, GRAPH
+from dsa_ray.curriculum.host import CURATOR_STATE
+from dsa_ray.skills.start import GRAPH
 from dsa_ray.storage.checkpoints import META, STUDENT, CheckpointError, CheckpointStore, step_name
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.run_folder import RunFolder

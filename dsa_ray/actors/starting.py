@@ -32,8 +32,8 @@ class Starts:
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._within_s = config.watch.engine_start_s + config.cluster.placement_timeout_s
-        self._begun: dict[ray.ObjectRef, tuple[str, float]] = {}
-        self._needless: set[str] = set()
+        self._begun: dict[ray.ObjectRef, tuple[str, float, bool]] = {}
+        """Of each call: the engine's name, since when, and whether it is needed."""
 
     def begin(self, name: str, call: ray.ObjectRef, needed: bool = True) -> None:
         """The engine of this name starts; `call` tells how that ends.
@@ -41,9 +41,7 @@ class Starts:
         Args:
             needed: the run cannot go on without it.
         """
-        self._begun[call] = name, self._clock()
-        if not needed:
-            self._needless.add(name)
+        self._begun[call] = name, self._clock(), needed
 
     @property
     def going_on(self) -> bool:
@@ -59,18 +57,18 @@ class Starts:
         ended = done(list(self._begun))
         for call in ended:
             del self._begun[call]
-        for name in self._overdue():
-            if name not in self._needless:
+        for name, needed in self._overdue():
+            if needed:
                 raise NeverStarted(self._told(name))
         return ended
 
     def notes(self) -> list[str]:
         """A line for each that is overdue, and that the run does without."""
-        return [self._told(name) for name in self._overdue()]
+        return [self._told(name) for name, _ in self._overdue()]
 
-    def _overdue(self) -> list[str]:
+    def _overdue(self) -> list[tuple[str, bool]]:
         now = self._clock()
-        return [name for name, since in self._begun.values() if now - since > self._within_s]
+        return [(name, needed) for name, since, needed in self._begun.values() if now - since > self._within_s]
 
     def _told(self, name: str) -> str:
         return (

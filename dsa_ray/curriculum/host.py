@@ -28,7 +28,6 @@ from dsa_ray.storage.state import unpack_state
 from dsa_ray.storage.texts import STREAM, numbers
 
 EVENTS = "events"
-"""What the run's graph began with: see `skills.start`."""
 CURATOR_STATE = "curator.npz"
 """Name of the curator's part of a checkpoint."""
 T = TypeVar("T")
