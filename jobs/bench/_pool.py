@@ -86,7 +86,10 @@ class CountingCurator:
 
 
 class RandomTextExaminer:
-    """The real examiner, told that random text was a whole answer: it checks, tokenises and hashes as in a run."""
+    """The real examiner, told that random text was a whole answer: it checks, tokenises and hashes as in a run.
+
+    Of an exercise the first half is taken for the question, the rest for the solution.
+    """
 
     def __init__(self, examiner: Examiner) -> None:
         self._examiner = examiner
@@ -95,11 +98,10 @@ class RandomTextExaminer:
         if completion.finish_reason == "error":
             return self._examiner.examine(completion)
         text = f"{completion.request.id}: {completion.text}".strip()
-        item = (
-            Textbook(skill=completion.request.skills[0], text=text)
-            if completion.request.kind is Kind.TEXTBOOK
-            else Exercise(skills=completion.request.skills, question=text[:1500], solution=text[:1500], answer="1")
-        )
+        skills, half = completion.request.skills, len(text) // 2
+        item: Textbook | Exercise = Textbook(skill=skills[0], text=text)
+        if completion.request.kind is not Kind.TEXTBOOK:
+            item = Exercise(skills=skills, question=text[:half], solution=text[half:], answer="1")
         return self._examiner.examine_item(replace(completion, finish_reason="stop"), item)
 
 
