@@ -8,7 +8,6 @@ out is for people to change, and then for `graph.file` or `graph.taxonomy`.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -25,8 +24,8 @@ from dsa_ray.ring import Ring, RingBroken
 from dsa_ray.screen import quiet
 from dsa_ray.skills import taxonomy_tree
 from dsa_ray.skills.files.formats import graph_text
-from dsa_ray.skills.graph import GraphError, from_node_link
-from dsa_ray.skills.start import read_start
+from dsa_ray.skills.graph import GraphError
+from dsa_ray.skills.start import GRAPH, graph_of, read_start
 from dsa_ray.storage.run_folder import RunFolder, storage_of
 from dsa_ray.watchdog import Stalled, Watchdog
 
@@ -94,13 +93,14 @@ def _wait(config: Config, ring: Ring, terminal: Any) -> None:
 
 def _written(config: Config, folder: RunFolder) -> list[str]:
     """Write the files for people; what to say of them."""
-    graph = from_node_link(json.loads(folder.read_text("graph.json")))
+    graph = graph_of(folder)
+    assert graph is not None
     files = {"graph.yaml": graph_text(graph, "yaml")}
     if config.graph.kind == "taxonomy":
         files["taxonomy.yaml"] = taxonomy_tree.write(graph)
     for name, text in files.items():
         folder.write_text(name, text)
-    places = [f"  {folder.path}/{name}" for name in ("graph.json", *files)]
+    places = [f"  {folder.path}/{name}" for name in (GRAPH, *files)]
     return [_summary(graph), *places, f"Look at it: dsa graph show {folder.path}"]
 
 

@@ -87,6 +87,7 @@ def merge_command(parsed: argparse.Namespace) -> int:
 
 def add_command(parsed: argparse.Namespace) -> int:
     from dsa_ray.skills.edits import Edit, with_edit
+    from dsa_ray.skills.start import GRAPH
     from dsa_ray.storage.edits import put_edit
     from dsa_ray.storage.run_folder import RunFolder, find_run
 
@@ -99,7 +100,7 @@ def add_command(parsed: argparse.Namespace) -> int:
         prerequisites=tuple(parsed.prerequisites),
         needed_by=tuple(parsed.needed_by),
     )
-    if run.exists("graph.json"):
+    if run.exists(GRAPH):
         with_edit(load(run.path), edit)  # refuses here what the run would refuse
     name = put_edit(run.folder, edit.row())
     print(f"{run.path}: {parsed.skill!r} is handed in as {name}; a run that goes on takes it up within seconds")
@@ -221,12 +222,13 @@ def _is_file(source: str) -> bool:
 
 
 def _run_graph(source: str) -> Any:
+    from dsa_ray.skills.start import GRAPH
     from dsa_ray.storage.run_folder import RunFolder, find_run
 
     run = RunFolder.open(find_run(source))
-    if not run.exists("graph.json"):
+    if not run.exists(GRAPH):
         raise ConfigError(f"{run.path}: its graph is not drawn yet; see `dsa status {source}`")
-    return json.loads(run.read_text("graph.json"))
+    return json.loads(run.read_text(GRAPH))
 
 
 def _exercises(source: str) -> Iterator[Exercise]:

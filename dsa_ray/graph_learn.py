@@ -25,8 +25,8 @@ from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
 from dsa_ray.records import Exercise, SkillGraph
 from dsa_ray.skills.files.formats import format_of, graph_text
-from dsa_ray.skills.graph import from_node_link
 from dsa_ray.skills.learned import Losses, Method, ProxyRun, Rule, proxy_runs, transfer, with_learned
+from dsa_ray.skills.start import graph_of
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM, written_from_row
@@ -63,9 +63,9 @@ def learn_graph(options: LearnOptions) -> int:
         ConfigError: the run has no graph or too few exercises; in one line.
     """
     folder = RunFolder.open(options.run)
-    if not folder.exists("graph.json"):
+    graph = graph_of(folder)
+    if graph is None:
         raise ConfigError(f"{folder.path}: its graph is not drawn yet; see `dsa status {options.run}`")
-    graph = from_node_link(json.loads(folder.read_text("graph.json")))
     data = split(folder, graph, options.held_out)
     skills = sorted(data[0])
     if len(skills) < 2:

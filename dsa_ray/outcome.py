@@ -14,7 +14,7 @@ from dsa_ray.evaluation.exam import Question, grade, score
 from dsa_ray.generation.answers import AnswerChecker
 from dsa_ray.report import html, summary
 from dsa_ray.report.closing import final_lines
-from dsa_ray.skills.start import elementary_in, graph_of
+from dsa_ray.skills.start import GRAPH, elementary_in, graph_of
 from dsa_ray.storage.checkpoints import adopt_student
 from dsa_ray.storage.export import write_tables
 from dsa_ray.storage.filesystem import Folder
@@ -68,7 +68,7 @@ class PhaseClock:
 def conclude(ending: Ending) -> list[str]:
     """Write everything; returns the lines for the terminal."""
     folder, facts = ending.folder, ending.facts
-    graph = json.loads(folder.read_text("graph.json")) if folder.exists("graph.json") else {}
+    graph = json.loads(folder.read_text(GRAPH)) if folder.exists(GRAPH) else {}
     exams = _exams(ending)
     made = summary.build(
         run={

@@ -78,11 +78,11 @@ class Play:
         """Start, hurt, and resume at most once for each fault that ends a run."""
         waiting = list(self._schedule.faults)
         environment, config = self._environment(), _config(self._folder, self._schedule.seed)
-        if any(fault.kind == "node" for fault in waiting):
-            self._nodes = Nodes(environment)
-            config["cluster"] = {"address": self._nodes.address, "groups": GROUPS, "cpus": RUN_CPUS}
-        self._config.write_text(yaml.safe_dump(config))
         try:
+            if any(fault.kind == "node" for fault in waiting):
+                self._nodes = Nodes(environment)
+                config["cluster"] = {"address": self._nodes.address, "groups": GROUPS, "cpus": RUN_CPUS}
+            self._config.write_text(yaml.safe_dump(config))
             resumed = 0
             while True:
                 code = self._one(waiting, environment, resume=resumed > 0)
