@@ -17,8 +17,10 @@ import pytest
 
 from dsa_ray.report.logs import processes
 from dsa_ray.report.metrics import samples
+from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
+from tests.storage.s3_server import bucket_of
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 270
@@ -34,7 +36,7 @@ SMALL = [
 ]
 
 
-def start(storage: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(storage: Path | str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dsa_ray.cli", "run", str(ROOT / "configs" / "quickstart.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
@@ -106,25 +108,43 @@ def test_a_small_quickstart_runs_for_real(tmp_path: Path):
 @pytest.mark.timeout(600)
 def test_an_interrupted_run_resumes_without_writing_anything_again(tmp_path: Path):
     process = start(tmp_path)
-    folder = tmp_path / "small"
     try:
-        wait_for_step(folder, 40)
+        wait_for_step(f"{tmp_path}/small", 40)
     finally:
         process.send_signal(signal.SIGINT)
     output = finish(process)
     assert process.returncode == 130, output
     assert "--resume" in output
-    journal = str(folder / "journal")
-    before = {row["id"] for _, rows in iter_segments(journal, "written") for row in rows}
+    check_resumed(tmp_path)
 
-    again = start(tmp_path, "--resume")
+
+@pytest.mark.ring
+@pytest.mark.slow
+@pytest.mark.timeout(700)
+def test_a_run_on_an_object_store_is_killed_and_resumed() -> None:
+    with bucket_of("runs") as storage:
+        process = start(storage)
+        try:
+            wait_for_step(f"{storage}/small", 40)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        check_resumed(storage)
+
+
+def check_resumed(storage: Path | str) -> None:
+    """Resume the run: it comes to its end, and nothing that was durable is lost or asked for again."""
+    folder = RunFolder.open(f"{storage}/small")
+    before = {row["id"] for _, rows in iter_segments(folder.journal, "written") for row in rows}
+    assert before
+    again = start(storage, "--resume")
     output = finish(again)
     assert again.returncode == 0, output
-    check_complete(RunFolder.open(str(folder)), output)
-    after = {row["id"] for _, rows in iter_segments(journal, "written") for row in rows}
+    check_complete(folder, output)
+    after = {row["id"] for _, rows in iter_segments(folder.journal, "written") for row in rows}
     assert before <= after
-    requests = [row["id"] for _, rows in iter_segments(journal, "events") for row in rows if row["event"] == "request"]
-    assert max(Counter(requests).values()) == 1
+    events = (row for _, rows in iter_segments(folder.journal, "events") for row in rows)
+    assert max(Counter(row["id"] for row in events if row["event"] == "request").values()) == 1
 
 
 @pytest.mark.ring
@@ -153,11 +173,10 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_later_with_fewer_ranks(tmp_path
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def wait_for_step(folder: Path, step: int) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+def wait_for_step(url: str, step: int) -> None:
+    folder, deadline = Folder(url), time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        status = folder / "status.json"
-        if status.exists() and json.loads(status.read_text())["step"] >= step:
+        if folder.exists("status.json") and json.loads(folder.read("status.json"))["step"] >= step:
             return
         time.sleep(1)
     raise AssertionError(f"step {step} was not reached in {DEADLINE_S} s")

@@ -10,6 +10,7 @@ of 1 byte every row is one block that flows at once, and the price of a block is
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,6 +125,8 @@ class _Examination:
     """The examiner's actor: its online set of duplicates lives as long as the stream."""
 
     def __init__(self, make: Callable[[], Examines]) -> None:
+        # Texts come one at a time: threads of the tokenizer would only wait, and take cores from an engine beside this.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._examiner = make()
 
     def __call__(self, block: pa.Table) -> pa.Table:

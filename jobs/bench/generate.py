@@ -36,7 +36,7 @@ from dsa_ray.config import Config, parse
 from dsa_ray.embedded import shipped
 from dsa_ray.streams.generation import StreamPlan
 
-SHAPES = {"3M": (256, 4, 1024, 0.8), "20M": (448, 8, 1024, 0.9), "130M": (1024, 10, 384, 0.97)}
+SHAPES = {"3M": (256, 4, 1024, 0.8), "20M": (448, 8, 512, 0.9), "130M": (1024, 10, 256, 0.97)}
 """Hidden units, layers, requests per round, and the bar."""
 TAILED, BATCHED = (0.95, 1.4), 64
 """Bars with heavy-tailed lengths, of one call (no higher than the size's own) and of calls in batches of so many."""
@@ -180,7 +180,7 @@ def _start_pool(config: Config, model: str, journal: Path) -> tuple[Any, list[An
 
 
 def _config(model: str, greedy: bool, tailed: bool) -> Config:
-    off = dict.fromkeys(("language", "refusal", "duplicate"), False)
+    off = dict.fromkeys(("language", "refusal", "duplicate", "length"), False)  # random text is what it is
     lengths = {"max_tokens": 32 if tailed else 64, "max_textbook_tokens": 320}
     return parse(
         {

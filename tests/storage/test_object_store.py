@@ -19,34 +19,14 @@ from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, step_n
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder, RunFolderError
+from tests.storage.s3_server import bucket_of
 from tests.storage.test_checkpoints import save, stage
-
-pytest.importorskip("s3fs", reason="s3fs is not installed (pip install s3fs)")
-pytest.importorskip("moto.server", reason="moto is not installed (pip install 'moto[server]')")
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """The URI of an empty bucket; the environment names the server, as it would name a user's."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AWS_ACCESS_KEY_ID", "test")
-    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("runs")
-        yield "s3://runs"
-    finally:
-        server.stop()
-        patch.undo()
-        s3fs.S3FileSystem.clear_instance_cache()
+    with bucket_of("runs") as uri:
+        yield uri
 
 
 def config(name: str, storage: str) -> Config:
