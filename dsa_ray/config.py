@@ -551,11 +551,6 @@ def _check_train(config: Config) -> None:
             f"generate.max_question_tokens: {config.generate.max_question_tokens} is more than train.row_tokens "
             f"{train.row_tokens}, so an exercise might fit no row; lower it or raise train.row_tokens"
         )
-    if train.publish_every and "://" in config.run.storage:
-        raise ValueError(
-            f"train.publish_every: a replica loads snapshots from a path, and run.storage {config.run.storage} is "
-            "none; use a folder that all nodes share, or train.publish_every=0"
-        )
     _check_live_ladders(config)
     if train.lora_rank and train.zero_stage == 3:
         raise ValueError("train.lora_rank: LoRA with train.zero_stage=3 is not supported; use train.zero_stage=2")

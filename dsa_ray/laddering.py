@@ -193,7 +193,7 @@ class _Pool:
         published = Folder(f"{self._run.path}/{PUBLISHED}")
         whole = [version for version in published.names() if published.exists(f"{version}/{WRITTEN_LAST}")]
         if whole and whole[-1] != self._offered:
-            self._load(whole[-1], published.path(whole[-1]))
+            self._load(whole[-1], f"{published.url}/{whole[-1]}")
 
     def stop(self) -> None:
         """End everything that was started here; a local cluster ends too."""

@@ -17,6 +17,7 @@ import pytest
 
 from dsa_ray.report.logs import processes
 from dsa_ray.report.metrics import samples
+from dsa_ray.storage.checkpoints import step_name
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
@@ -122,22 +123,23 @@ def test_an_interrupted_run_resumes_without_writing_anything_again(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_a_run_on_an_object_store_is_killed_and_resumed() -> None:
-    with bucket_of("runs") as storage:
-        process = start(storage)
+    with bucket_of("whole-runs") as storage:
+        process = start(storage, "train.publish_every=20")
         try:
             wait_for_step(f"{storage}/small", 40)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        check_resumed(storage)
+        check_resumed(storage, "train.publish_every=20")
+        assert Folder(f"{storage}/small/published").names()[-1] == step_name(60)
 
 
-def check_resumed(storage: Path | str) -> None:
+def check_resumed(storage: Path | str, *arguments: str) -> None:
     """Resume the run: it comes to its end, and nothing that was durable is lost or asked for again."""
     folder = RunFolder.open(f"{storage}/small")
     before = {row["id"] for _, rows in iter_segments(folder.journal, "written") for row in rows}
     assert before
-    again = start(storage, "--resume")
+    again = start(storage, "--resume", *arguments)
     output = finish(again)
     assert again.returncode == 0, output
     check_complete(folder, output)

@@ -33,7 +33,7 @@ class Publisher:
     """Publishes full models (a LoRA adapter is merged); `publish` is collective.
 
     Args:
-        run: folder of the run, on a path that the replica's node reads too.
+        run: folder or URI of the run, which the replica's node reads too.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Publisher:
 
     def _write(self, step: int, weights: dict[str, torch.Tensor], blocked_s: float) -> None:
         version = f"step-{step:08d}"
-        path = self._folder.path(version)
+        path = f"{self._folder.url}/{version}"
         self._folder.delete_tree(version)  # of an attempt that ended
-        with saying_when_full(path):
-            self._engine.write_student(weights, path, self._tokenizer, merged=True)
+        with saying_when_full(path), self._folder.draft(version) as draft:
+            self._engine.write_student(weights, draft, self._tokenizer, merged=True)
         told = {"version": version, "step": step, "path": path, "blocked_s": blocked_s}
         patient.once_more(self._curator, "was_published", told, within_s=REPLY_S)
         for old in [name for name in self._folder.names() if name < version][: -KEEP + 1]:

@@ -13,6 +13,7 @@ The class knows nothing of Ray; `replica_actor.py` is its shell. A failed reques
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -29,6 +30,7 @@ from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineErr
 from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, TextRef, Written
+from dsa_ray.storage.filesystem import local_copy
 from dsa_ray.streams.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -198,6 +200,10 @@ class Replica:
     async def load_weights(self, path: str, version: str) -> float:
         """Replace the weights in place; what is in flight goes on with the new ones. Returns the seconds it took.
 
+        Args:
+            path: folder or URI in Hugging Face format.
+            version: of the weights, named in every answer from then on.
+
         Raises:
             EngineError: there is no model; the replica goes on with the old weights.
         """
@@ -205,7 +211,11 @@ class Replica:
         self._loading, began = True, time.monotonic()
         try:
             async with asyncio.timeout(self._config.watch.engine_start_s):
-                await self._engine.load_weights(path, version)
+                with contextlib.ExitStack() as stack:
+                    folder = await asyncio.to_thread(stack.enter_context, local_copy(path))
+                    await self._engine.load_weights(folder, version)
+        except FileNotFoundError as error:
+            raise EngineError(f"{path}: there is no model here") from error
         except EngineDead as error:
             self._fail(error)
             raise

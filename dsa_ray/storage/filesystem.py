@@ -10,7 +10,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -21,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 TEMPORARY = ".tmp"
 """Suffix of a file that is being written. Whoever finds one after a crash may delete it."""
 
+_CHUNK = 8 * 2**20
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 
 
@@ -45,6 +47,12 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted({path.rstrip("/").rpartition("/")[2] for path in paths} - {""})
+
+    def files(self) -> list[str]:
+        """Names of all files in the folder and below it, sorted; empty if it is missing."""
+        self._fs.invalidate_cache()
+        found = self._fs.find(self._root)
+        return sorted(name_within(path.removeprefix(self._root).lstrip("/")) for path in found)
 
     def exists(self, name: str) -> bool:
         if not self.local:
@@ -93,9 +101,20 @@ class Folder:
             file.write((b"\n" if torn else b"") + b"".join(line + b"\n" for line in lines))
 
     def put_tree(self, source: str, name: str) -> None:
-        """Copy a local folder into the folder `name`, each file whole or not at all."""
-        for path in sorted(path for path in Path(source).rglob("*") if path.is_file()):
+        """Copy a local folder into the folder `name`, each file whole or not at all, in the order they were written."""
+        files = (path for path in Path(source).rglob("*") if path.is_file())
+        for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path)):
             self.write_with(f"{name}/{path.relative_to(source).as_posix()}", partial(_copy_from, path))
+
+    @contextmanager
+    def draft(self, name: str) -> Iterator[str]:
+        """A path to write the folder `name` at: its own, or, on an object store, one that is copied on leaving."""
+        if self.local:
+            yield self.path(name)
+            return
+        with tempfile.TemporaryDirectory(prefix="dsa-draft-") as path:
+            yield path
+            self.put_tree(path, name)
 
     def delete(self, name: str) -> None:
         self._fs.rm_file(self.path(name))
@@ -138,6 +157,29 @@ class Folder:
         _sync_folder(folder)
 
 
+@contextmanager
+def local_copy(url: str) -> Iterator[str]:
+    """A folder as a path: its own, or, on an object store, that of a copy that is there as long as the context.
+
+    Raises:
+        FileNotFoundError: there is no file in the folder.
+    """
+    folder = Folder(url)
+    if folder.local:
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="dsa-copy-") as target:
+        names = folder.files()
+        if not names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
+        for name in names:
+            path = Path(target, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with folder.open(name) as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy, _CHUNK)
+        yield target
+
+
 def name_within(name: str) -> str:
     """The name of something in a folder, in its plain form.
 
@@ -152,7 +194,7 @@ def name_within(name: str) -> str:
 
 def _copy_from(path: Path, target: IO[bytes]) -> None:
     with path.open("rb") as source:
-        shutil.copyfileobj(source, target, 8 * 2**20)
+        shutil.copyfileobj(source, target, _CHUNK)
 
 
 def _publish(temporary: str, final: str, *, exclusive: bool) -> None:

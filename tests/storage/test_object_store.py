@@ -16,7 +16,7 @@ from dsa_ray.config import Config, parse
 from dsa_ray.report.logs import listing, processes
 from dsa_ray.report.status import status_lines
 from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, step_name
-from dsa_ray.storage.filesystem import Folder
+from dsa_ray.storage.filesystem import Folder, local_copy
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.run_folder import RunFolder, RunFolderError
 from tests.storage.s3_server import bucket_of
@@ -78,6 +78,34 @@ def test_a_file_that_another_process_wrote_is_seen(bucket: str) -> None:
     subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=True)
     assert folder.exists("x")
     assert folder.names() == ["x"]
+
+
+def test_a_folder_is_written_and_read_by_path(bucket: str, tmp_path: Path) -> None:
+    for place in (f"{bucket}/drafts", str(tmp_path)):
+        folder = Folder(place)
+        with folder.draft("model") as path:
+            Path(path, "layers").mkdir(parents=True)
+            Path(path, "weights").write_bytes(b"1")
+            Path(path, "layers", "first").write_bytes(b"2")
+        assert Folder(f"{place}/model").files() == ["layers/first", "weights"]
+        with local_copy(f"{folder.url}/model") as copy:
+            found = {path.name: path.read_bytes() for path in Path(copy).rglob("*") if path.is_file()}
+            assert found == {"weights": b"1", "first": b"2"}
+    with pytest.raises(FileNotFoundError), local_copy(f"{bucket}/none"):
+        pass
+
+
+def test_a_draft_that_fails_leaves_nothing(bucket: str) -> None:
+    folder = Folder(f"{bucket}/failed")
+
+    def write_half() -> None:
+        with folder.draft("model") as path:
+            Path(path, "weights").write_bytes(b"1")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        write_half()
+    assert folder.files() == []
 
 
 def test_status_and_logs_work_from_the_uri_alone(bucket: str) -> None:
