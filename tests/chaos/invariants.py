@@ -18,7 +18,9 @@ def violations(played: Played) -> list[str]:
     found = list(played.faults)
     if played.codes[-1] != Exit.OK:
         codes, last = played.codes, [line for line in played.outputs[-1].splitlines() if line.strip()][-12:]
-        return [*found, f"ended with {[int(code) for code in codes]}: " + " | ".join(last)]
+        told = played.folder / "failure.json"
+        reason = [json.loads(told.read_text())["reason"]] if told.exists() else []
+        return [*found, f"ended with {[int(code) for code in codes]}: " + " | ".join([*reason, *last])]
     events = list(rows(played.folder, "events"))
     return [*found, *_items(played, events), *_losses(events), *_state(played), *_replay(played)]
 

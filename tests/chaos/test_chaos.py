@@ -78,6 +78,8 @@ def test_a_run_that_stopped_short_or_holds_leases_is_a_violation(tmp_path: Path)
     assert _state(Played(tmp_path)) == ["2 rows are still leased", "ended at step 8 of 9", "summary says failed"]
     failed = Played(tmp_path, outputs=["a reason"], codes=[Exit.FAILED], faults=["left behind: ray"])
     assert violations(failed) == ["left behind: ray", "ended with [1]: a reason"]
+    (tmp_path / "failure.json").write_text(json.dumps({"reason": "no step for 121 s"}))
+    assert violations(failed)[1:] == ["ended with [1]: no step for 121 s | a reason"]
 
 
 @pytest.mark.filterwarnings("ignore:.*torn or corrupt")
