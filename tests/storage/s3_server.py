@@ -12,8 +12,7 @@ from moto.server import ThreadedMotoServer
 
 @contextmanager
 def bucket_of(name: str) -> Iterator[str]:
-    """The URI of an empty bucket, of a name that no other test has; the environment names the server, as it would name a
-    user's."""
+    """The URI of an empty bucket, whose name no other test has; the environment names the server, as a user's would."""
     patch = pytest.MonkeyPatch()
     patch.setenv("AWS_ACCESS_KEY_ID", "test")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
