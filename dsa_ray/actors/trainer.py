@@ -8,7 +8,9 @@ checkpoint   everything that belongs to the end of step S, in one folder, upload
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +18,21 @@ from typing import Any
 import ray
 import ray.train
 from ray.actor import ActorHandle
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import ControllerError, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 
 from dsa_ray.actors.checkpointing import CHECKPOINTS, Commit, forget_ray_snapshot
 from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import Config, parse
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.training import configure_context, training_stream
+
+logger = logging.getLogger(__name__)
+
+NOT_STARTED = WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
+"""Of Ray Train's own errors those after which it would try again itself."""
+AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,10 @@ def fit(
 ) -> ray.train.Result:
     """Train until the curator's steps are over; returns when the student is exported. Blocks.
 
+    A group of ranks that does not start is asked for again, without end: the watchdog has the deadline. Each time by
+    another controller, for Ray Train 2.60 keeps the ranks of a group that fails late in its start, and waits beside
+    them for the room that they take; with the controller they end.
+
     Args:
         run: the run's folder.
         student_path: folder or name of the base student.
@@ -64,6 +77,19 @@ def fit(
     Raises:
         ray.train.TrainingFailedError: after `train.max_failures` restarts.
     """
+    while True:
+        try:
+            return _fit(config, run, student_path, curator, shares)
+        except ControllerError as error:
+            if not isinstance(error.controller_failure, NOT_STARTED):
+                raise
+            logger.warning("the ranks are asked for again: %s", str(error.controller_failure).partition("\n")[0])
+            time.sleep(AGAIN_S)
+
+
+def _fit(
+    config: Config, run: RunFolder, student_path: str, curator: ActorHandle, shares: TrainerShares
+) -> ray.train.Result:
     ranks = config.train.ranks
     configure_context()
     forget_ray_snapshot(run.checkpoints)
@@ -92,7 +118,7 @@ def fit(
         run_config=RunConfig(
             name=CHECKPOINTS,
             storage_path=run.path,
-            failure_config=FailureConfig(max_failures=config.train.max_failures),
+            failure_config=FailureConfig(max_failures=config.train.max_failures, controller_failure_limit=0),
             callbacks=[Commit(config, run.path, curator)],
         ),
         datasets=readers,
