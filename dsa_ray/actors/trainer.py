@@ -17,10 +17,13 @@ from typing import Any
 
 import ray
 import ray.train
+from ray._private.state import state
 from ray.actor import ActorHandle
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.train import ControllerError, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from dsa_ray.actors.checkpointing import CHECKPOINTS, Commit, forget_ray_snapshot
 from dsa_ray.actors.whereabouts import note_process
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 NOT_STARTED = WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 """Of Ray Train's own errors those after which it would try again itself."""
 AGAIN_S = 1.0
+"""Until removed ranks have ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,8 @@ def fit(
     """Train until the curator's steps are over; returns when the student is exported. Blocks.
 
     A group of ranks that does not start is asked for again, without end: the watchdog has the deadline. Each time by
-    another controller, for Ray Train 2.60 keeps the ranks of a group that fails late in its start, and waits beside
-    them for the room that they take; with the controller they end.
+    another controller, for Ray Train 2.60 keeps the ranks of a group that fails late in its start, and would wait
+    beside them for the room that they take.
 
     Args:
         run: the run's folder.
@@ -84,7 +88,7 @@ def fit(
             if not isinstance(error.controller_failure, NOT_STARTED):
                 raise
             logger.warning("the ranks are asked for again: %s", str(error.controller_failure).partition("\n")[0])
-            time.sleep(AGAIN_S)
+        free_rooms()
 
 
 def _fit(
@@ -125,6 +129,19 @@ def _fit(
         dataset_config=DataConfig(datasets_to_split=[]),
     )
     return trainer.fit()
+
+
+def free_rooms() -> None:
+    """Remove the placement groups that this job's actors have made: those of former controllers, with what runs there.
+
+    Ray keeps them until the job ends. Not to be called while a controller is at work.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    for told in state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(told)
+        if group.creator_job_id.hex() == job and group.creator_actor_id and group.state != group.REMOVED:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+    time.sleep(AGAIN_S)
 
 
 def _exact(cpus: float) -> float:
