@@ -36,7 +36,7 @@ def test_ranks_that_do_not_start_are_asked_for_again(monkeypatch: pytest.MonkeyP
 
 @ray.remote(num_cpus=0)
 class Controller:
-    """As Ray Train's: makes a placement group, puts an actor there, and keeps both."""
+    """As Ray Train's: makes a placement group and keeps it."""
 
     def hold(self) -> bool:
         self.group = placement_group([{"CPU": 1}])
