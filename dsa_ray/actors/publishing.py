@@ -17,6 +17,7 @@ from ray.actor import ActorHandle
 
 from dsa_ray.actors import patient
 from dsa_ray.actors.checkpointing import REPLY_S, SavingEngine
+from dsa_ray.storage.checkpoints import step_name
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.training.staging import saying_when_full
 
@@ -79,7 +80,7 @@ class Publisher:
         return bool(busy[0])
 
     def _write(self, step: int, weights: dict[str, torch.Tensor], blocked_s: float) -> None:
-        version = f"step-{step:08d}"
+        version = step_name(step)
         path = f"{self._folder.url}/{version}"
         self._folder.delete_tree(version)  # of an attempt that ended
         with saying_when_full(path), self._folder.draft(version) as draft:

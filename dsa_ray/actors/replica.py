@@ -57,6 +57,14 @@ def end_process(reason: str) -> None:
     os._exit(1)
 
 
+async def _fetched(url: str, stack: contextlib.ExitStack) -> str:
+    """A model's folder as a path that holds as long as the stack."""
+    try:
+        return await asyncio.to_thread(stack.enter_context, local_copy(url))
+    except FileNotFoundError as error:
+        raise EngineError(f"{url}: there is no model here") from error
+
+
 def student_teacher(config: Config) -> TeacherConfig:
     """The `teacher` section that serves the student's weights: for a replica that sits the exam.
 
@@ -212,10 +220,7 @@ class Replica:
         try:
             async with asyncio.timeout(self._config.watch.engine_start_s):
                 with contextlib.ExitStack() as stack:
-                    folder = await asyncio.to_thread(stack.enter_context, local_copy(path))
-                    await self._engine.load_weights(folder, version)
-        except FileNotFoundError as error:
-            raise EngineError(f"{path}: there is no model here") from error
+                    await self._engine.load_weights(await _fetched(path, stack), version)
         except EngineDead as error:
             self._fail(error)
             raise

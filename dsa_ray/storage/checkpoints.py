@@ -169,10 +169,7 @@ class CheckpointStore:
         for files in self.parts(name).values():
             for file in files:
                 if file.startswith(below):
-                    path = Path(target, file)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with self._folder.open(f"{name}/{file}") as source, path.open("wb") as copy:
-                        shutil.copyfileobj(source, copy, _CHUNK)
+                    self._folder.fetch(f"{name}/{file}", Path(target, file))
         return target
 
     def _pointer(self, which: str) -> str | None:

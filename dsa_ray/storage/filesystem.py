@@ -128,6 +128,12 @@ class Folder:
         """A file for reading, for what is too large for memory. Raises `FileNotFoundError`."""
         return self._fs.open(self.path(name), "rb")
 
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy a file to a local path, whose folder is made. Raises `FileNotFoundError`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.open(name) as source, path.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK)
+
     def size(self, name: str) -> int:
         """Bytes of a file. Raises `FileNotFoundError`."""
         if not self.local:
@@ -173,10 +179,7 @@ def local_copy(url: str) -> Iterator[str]:
         if not names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
         for name in names:
-            path = Path(target, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with folder.open(name) as source, path.open("wb") as copy:
-                shutil.copyfileobj(source, copy, _CHUNK)
+            folder.fetch(name, Path(target, name))
         yield target
 
 
