@@ -48,6 +48,10 @@ def test_a_run_is_made_opened_refused_and_resumed(bucket: str) -> None:
     assert [row["step"] for row in RunFolder.open(f"{bucket}/first").read_metrics()] == [1, 2]
 
 
+def test_the_server_leaves_nothing_in_this_process(bucket: str) -> None:
+    assert "flask" not in sys.modules, "vLLM's engine does not start in a process that has Flask's proxies"
+
+
 def test_a_missing_run_is_one_line(bucket: str) -> None:
     with pytest.raises(RunFolderError, match="there is no run here"):
         RunFolder.open(f"{bucket}/none")
