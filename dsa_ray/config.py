@@ -314,7 +314,7 @@ class QuantilesConfig(Section):
 
 
 class DynamicsConfig(Section):
-    visits: Positive = 3
+    visits: int = Field(default=3, ge=1, le=1_000)
     """E: visits of an exercise that make a verdict."""
     schedule: Literal["continuous", "epochs"] = "continuous"
     """`epochs`: children are ordered at the end of an epoch and join the next one; training waits for them (DSA)."""
@@ -330,7 +330,7 @@ class DynamicsConfig(Section):
     """Where an exercise begins to look erroneous, between L_average (0) and L_b (1)."""
     quantiles: QuantilesConfig = QuantilesConfig()
     """With `thresholds: quantiles`."""
-    visit_cap: Positive | None = None
+    visit_cap: int | None = Field(default=None, ge=1, le=10_000)
     """No exercise is trained on more often than this; default 2E."""
     baseline: Literal["inline", "probe"] = "inline"
     """Planted wrong answers: trained on among the rest (inline) or forward only (probe)."""
@@ -348,11 +348,11 @@ class DynamicsConfig(Section):
     """At most this share of the exercises is dropped as erroneous."""
     easy_weight: float = Field(default=0.5, gt=0, le=1)
     """Sampling weight of an easy exercise."""
-    variants: int = Field(default=1, ge=0)
+    variants: int = Field(default=1, ge=0, le=1_000)
     """New variants per hard exercise."""
-    easier: int = Field(default=0, ge=0)
+    easier: int = Field(default=0, ge=0, le=1_000)
     """New exercises one difficulty down for a hard one that variants did not help: one of them, or hard once more."""
-    harder: int = Field(default=0, ge=0)
+    harder: int = Field(default=0, ge=0, le=1_000)
     """New harder exercises of its own skills for each of two easy ones, beside the one composed of both."""
     max_difficulty: Positive = 5
     """Verdicts order nothing beyond this difficulty."""

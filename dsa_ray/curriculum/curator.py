@@ -86,7 +86,7 @@ class Curator:
         self._rng = np.random.default_rng((config.run.seed, 1))
         self.supply = supply or Supply(config, emit)
         self._trains = self.supply.scope is Scope.TRAINING
-        self.table = ExerciseTable(probes=config.dynamics.baseline == "probe")
+        self.table = ExerciseTable(config.dynamics.baseline == "probe", self.supply.places)
         self.mixing: Mixing | None = None
         self.sampler = self._new_sampler()
         self.epochs = Epochs(config.dynamics.schedule == "epochs", self.sampler)
@@ -338,7 +338,7 @@ class Curator:
             "verdicts": dict(self.verdicts),
             "decisions": dict(self.decisions),
             "children": self.children.facts(),
-            **(self.children.lag_quantiles(RECENT_LAGS) if self.children.lags else {}),
+            **self.children.lag_quantiles(RECENT_LAGS),
             "mastery": self._mastery.by_level(supply.graph, self._judged),
             "attempt": self.ledger.attempt,
             "refused": dict(self.refused.counts),
@@ -379,7 +379,7 @@ class Curator:
             "refused": dict(self.refused.counts),
             "warnings": self.warnings(),
             "children": self.children.facts(),
-            "lags": list(self.children.lags),
+            "lags": self.children.lags(),
             **self.children.lag_quantiles(),
             "levels": asdict(self.judge.baselines.levels()),
             "mixture": self.mixing.facts() if self.mixing else {},
@@ -436,10 +436,9 @@ class Curator:
 
     def _remember_children(self) -> None:
         """Children exist or are on their way that lost steps ordered: no verdict orders them again."""
-        for request in self.supply.child_requests():
-            assert request.cause is not None
-            self.policy.remember(request.cause, request.kind, request.parents)
-            self.children.recall(request.id, request.kind, self.ledger.closed_step, self._clock())
+        for child in self.supply.children:
+            self.policy.remember(child.cause, child.kind, child.parents)
+            self.children.recall(child.id, child.kind, self.ledger.closed_step, self._clock())
 
     def _take_released(self) -> None:
         released, self.supply.released = self.supply.released, []

@@ -22,7 +22,7 @@ class LatestVerdicts:
 
     def _reset(self) -> None:
         self._index = DenseIndex()
-        self._columns = Columns(exercise="i8", verdict="i1", mean_loss="f8", loss_spread="f8")
+        self._columns = Columns(exercise="i4", verdict="i1", mean_loss="f8", loss_spread="f8")
 
     def __len__(self) -> int:
         return len(self._columns)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from dsa_ray.records import TextRef
+from dsa_ray.storage.pages import grown
 
 _FIRST_CAPACITY = 1024
-_UNWRITTEN = -1
+_UNWRITTEN = 0
 
 
 class Places:
-    """A mapping from ids to the journal places of their texts; ids are minted one after another, so it is dense."""
+    """A mapping from ids to the journal places of their texts; ids are minted one after another, so it is dense.
+
+    Segments are kept plus 1: what is not written is zero, which takes no memory (`storage.pages`).
+    """
 
     def __init__(self) -> None:
-        self._places = np.full((_FIRST_CAPACITY, 2), _UNWRITTEN, np.int32)
+        self._places = np.zeros((_FIRST_CAPACITY, 2), np.int32)
 
     def __contains__(self, id: object) -> bool:
         return isinstance(id, int) and 0 <= id < len(self._places) and self._places.item(id, 0) != _UNWRITTEN
@@ -23,11 +27,9 @@ class Places:
         """Raises `KeyError` for an id that is not written."""
         if id not in self:
             raise KeyError(id)
-        return TextRef(segment=self._places.item(id, 0), row=self._places.item(id, 1))
+        return TextRef(segment=self._places.item(id, 0) - 1, row=self._places.item(id, 1))
 
     def __setitem__(self, id: int, ref: TextRef) -> None:
         if id >= len(self._places):
-            grown = np.full((max(id + 1, 2 * len(self._places)), 2), _UNWRITTEN, np.int32)
-            grown[: len(self._places)] = self._places
-            self._places = grown
-        self._places[id] = ref.segment, ref.row
+            self._places = grown(self._places, max(id + 1, 2 * len(self._places)))
+        self._places[id] = ref.segment + 1, ref.row

@@ -16,9 +16,11 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 
+from dsa_ray.dynamics.number_set import NumberSet
 from dsa_ray.records import REVIEW_KINDS, ExerciseRequest, Kind, Order
 
 SUSPECT_DEATHS = 2
+_NTH_BITS = _CYCLE_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class RequestBook:
         self._deaths: Counter[int] = Counter()
         self._poison: list[ExerciseRequest] = []
         self._leased: dict[int, RequestLease] = {}
-        self._ordered: dict[tuple[tuple[int, int], int], int] = {}
+        self._ordered = NumberSet()
+        """Children, by cause and number among its orders."""
         self._waiting: Counter[Kind] = Counter()
         self.next_id = 1
         self.minted: Counter[Kind] = Counter()
@@ -138,7 +141,7 @@ class RequestBook:
         Returns:
             None when this cause has ordered its nth child before.
         """
-        if cause is not None and (cause, nth) in self._ordered:
+        if cause is not None and _child_key(cause, nth) in self._ordered:
             return None
         request = ExerciseRequest(
             id=self.take_id(),
@@ -150,7 +153,7 @@ class RequestBook:
             concepts=order.concepts,
         )
         if cause is not None:
-            self._ordered[cause, nth] = request.id
+            self._ordered.add(_child_key(cause, nth))
         self.minted[request.kind] += 1
         self._waiting[request.kind] += 1
         self._queue(request)
@@ -243,9 +246,9 @@ class RequestBook:
         self.minted[request.kind] += 1
         if request.cause is not None:
             nth = 0
-            while (request.cause, nth) in self._ordered:
+            while _child_key(request.cause, nth) in self._ordered:
                 nth += 1
-            self._ordered[request.cause, nth] = request.id
+            self._ordered.add(_child_key(request.cause, nth))
 
     def oldest_lease_s(self, now: float) -> float:
         """Age of the oldest lease, seconds; 0 when nothing is out."""
@@ -299,3 +302,8 @@ class RequestBook:
     def _seed_of(self, request: ExerciseRequest) -> int:
         text = f"{self._seed}/{request.id}/{request.attempt}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+
+
+def _child_key(cause: tuple[int, int], nth: int) -> int:
+    exercise, cycle = cause
+    return (exercise << _CYCLE_BITS | cycle) << _NTH_BITS | nth

@@ -13,8 +13,11 @@ from dsa_ray.dynamics.index import NOWHERE, DenseIndex
 
 _NEVER = np.iinfo(np.int32).min // 2
 _MASK = (1 << 64) - 1
-_Entry = tuple[float, bool, int, int]
-"""(pass, not in front, hash, slot): what the order is by."""
+_SIGN = 1 << 63
+_HASH_BITS, _SLOT_BITS = 64, 32
+_Entry = int
+"""Pass, not in front, hash, slot: what the order is by, from the highest bits to the lowest. One integer takes a third
+of a tuple's memory."""
 
 
 class Sampler:
@@ -38,9 +41,7 @@ class Sampler:
         self._reset()
 
     def _reset(self) -> None:
-        self._columns = Columns(
-            id="i8", weight="f8", virtual="f8", tie="u8", visits="i4", last_step="i4", front="?", dropped="?"
-        )
+        self._columns = Columns(id="i4", weight="f8", virtual="f8", visits="i4", last_step="i4", front="?", dropped="?")
         self._index = DenseIndex()
         self._with_visits = [0] * (self._cap + 1)
         self._heap: list[_Entry] = []
@@ -99,7 +100,6 @@ class Sampler:
             id=exercise,
             weight=weight,
             virtual=max(self._minimum(), floor),
-            tie=_hash(exercise ^ self._seed),
             visits=0,
             last_step=_NEVER,
             front=front,
@@ -120,7 +120,7 @@ class Sampler:
 
         Changes nothing.
         """
-        last_step = self._columns["last_step"]
+        last_step, virtual = self._columns["last_step"], self._columns["virtual"]
         found: list[int] = []
         seen: list[_Entry] = []
         ahead = 0
@@ -133,12 +133,13 @@ class Sampler:
             if not self._is_current(entry) or (seen and seen[-1] == entry):
                 continue
             seen.append(entry)
-            if entry[0] >= below:
+            slot = _slot_of(entry)
+            if virtual.item(slot) >= below:
                 break
-            if step - last_step[entry[3]] >= self._gap:
-                found.append(entry[3])
+            if step - last_step.item(slot) >= self._gap:
+                found.append(slot)
         self._ahead[:ahead] = seen
-        return self._columns["id"][found]
+        return self._columns["id"][found].astype(np.int64)
 
     def take(self, exercises: Sequence[int], step: int) -> list[int]:
         """Count a visit of each at `step`; returns the 1-based numbers of these visits.
@@ -209,8 +210,7 @@ class Sampler:
         self._with_visits = visited.tolist()
         slots = np.flatnonzero(~columns["dropped"] & (columns["visits"] < self._cap))
         self._dropped, self._eligible = int(columns["dropped"].sum()), len(slots)
-        order = (columns["virtual"], ~columns["front"], columns["tie"])
-        self._heap = list(zip(*(column[slots].tolist() for column in order), slots.tolist(), strict=True))
+        self._heap = [self._entry(slot) for slot in slots.tolist()]
         heapq.heapify(self._heap)
 
     def _visit(self, slot: int, step: int) -> int:
@@ -239,8 +239,8 @@ class Sampler:
             heapq.heappop(self._heap)
         stale = next((k for k, entry in enumerate(self._ahead) if self._is_current(entry)), len(self._ahead))
         del self._ahead[:stale]
-        firsts = [entry[0] for entry in (*self._heap[:1], *self._ahead[:1])]
-        return min(firsts, default=self._clock)
+        firsts = [_slot_of(entry) for entry in (*self._heap[:1], *self._ahead[:1])]
+        return min((self._columns["virtual"].item(slot) for slot in firsts), default=self._clock)
 
     def _slot(self, exercise: int) -> int:
         slot = self._index.get(exercise)
@@ -252,14 +252,26 @@ class Sampler:
         return not self._columns["dropped"].item(slot) and self._columns["visits"].item(slot) < self._cap
 
     def _is_current(self, entry: _Entry) -> bool:
-        return self._is_eligible(entry[3]) and entry == self._entry(entry[3])
+        slot = _slot_of(entry)
+        return self._is_eligible(slot) and entry >> (_HASH_BITS + _SLOT_BITS) == self._place(slot)
 
     def _entry(self, slot: int) -> _Entry:
-        columns = self._columns
-        return columns["virtual"].item(slot), not columns["front"].item(slot), columns["tie"].item(slot), slot
+        tie = tie_break(self._columns["id"].item(slot), self._seed)
+        return (self._place(slot) << _HASH_BITS | tie) << _SLOT_BITS | slot
+
+    def _place(self, slot: int) -> int:
+        """Pass and not in front, as an integer that orders as they do."""
+        bits = self._columns["virtual"].view(np.int64).item(slot)
+        # Of floats the bits of positive ones rise with them, those of negative ones fall.
+        rising = ~bits & (2 * _SIGN - 1) if bits < 0 else bits | _SIGN
+        return rising << 1 | (not self._columns["front"].item(slot))
 
     def _push(self, slot: int) -> None:
         heapq.heappush(self._heap, self._entry(slot))
+
+
+def _slot_of(entry: _Entry) -> int:
+    return entry & ((1 << _SLOT_BITS) - 1)
 
 
 def _check_weight(exercise: int, weight: float) -> None:
@@ -267,9 +279,9 @@ def _check_weight(exercise: int, weight: float) -> None:
         raise ValueError(f"exercise {exercise}: weight {weight} is not above 0; drop it instead")
 
 
-def _hash(value: int) -> int:
+def tie_break(exercise: int, seed: int) -> int:
     """64-bit mix (splitmix64): ids in a row come out in no visible order. One-to-one, so no two ids tie."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((exercise ^ seed) + 0x9E3779B97F4A7C15) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return value ^ (value >> 31)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from dsa_ray.config import Config
+from dsa_ray.curriculum.child_orders import ChildOrders
 from dsa_ray.curriculum.garbage import UNREADABLE, Garbage
 from dsa_ray.curriculum.held_back import Accepted, HeldBack
 from dsa_ray.curriculum.ladder_book import LADDER, LadderBook
@@ -108,12 +109,14 @@ class Supply:
         """Exercises that somebody took back after they were dropped."""
         self._lessons: Lessons | None = None
         self._briefs: dict[str, SkillBrief] = {}
-        self._refs = Places()
+        self.places = Places()
+        """Of everything that is written."""
         self._exercises_ordered = 0
         self._round = 0
         self._practised: Counter[str] = Counter()
         self._opened = False
-        self._children: list[ExerciseRequest] = []
+        self.children = ChildOrders()
+        """Every request that a verdict caused, written or not."""
         self.released: list[Accepted] = []
         """Exercises whose review ended otherwise than by an item; whoever books exercises takes them."""
         self.graph: SkillGraph | None = None
@@ -239,7 +242,7 @@ class Supply:
         """Book durable items. Idempotent: an id counts once. Returns the new exercises."""
         exercises = []
         for row in rows:
-            if row["id"] in self._refs:
+            if row["id"] in self.places:
                 continue
             request = self.book.settle(row["id"])
             if request is None:
@@ -310,14 +313,9 @@ class Supply:
         request = self.book.mint(order, cause, nth)
         if request is not None:
             self.coverage.order(request)
-            if cause is not None:
-                self._children.append(request)
+            self.children.add(request)
             self._emit({"event": "request", **shallow(request)})
         return request
-
-    def child_requests(self) -> Sequence[ExerciseRequest]:
-        """Every request that a verdict caused, written or not."""
-        return self._children
 
     def order_round(self) -> int:
         """One more exercise for every skill that is due in this round. Returns how many were ordered."""
@@ -346,8 +344,8 @@ class Supply:
             if row["id"] not in minted:
                 minted[row["id"]] = request_from_row(row)
             exercises += self._book(minted[row["id"]], segment, row)
-        self._children = [request for request in minted.values() if request.cause is not None]
-        settled = given_up.union(id for id in minted if id in self._refs)
+        self.children = ChildOrders(minted.values())
+        settled = given_up.union(id for id in minted if id in self.places)
         self.book.restore(minted.values(), settled)
         exercises += self._held.restore(minted.values(), given_up)
         for request in minted.values():
@@ -399,10 +397,10 @@ class Supply:
 
     def _book(self, request: ExerciseRequest, segment: int, row: Row) -> list[Accepted]:
         """Book one written item; a list with the exercise, or an empty one for other kinds and for repeats."""
-        if request.id in self._refs:
+        if request.id in self.places:
             return []
         ref = TextRef(segment=segment, row=row["row"])
-        self._refs[request.id] = ref
+        self.places[request.id] = ref
         self.written[request.kind] += 1
         self.output_tokens += row["output_tokens"]
         self.truncated += bool(row.get("cut"))
@@ -561,7 +559,7 @@ class Supply:
 
     def ladder_lease(self, exercise: int, first: int, skills: Iterable[str]) -> LadderLease:
         """What has to be known to climb a ladder from a written exercise on these skills."""
-        ref = self._refs[exercise]
+        ref = self.places[exercise]
         return LadderLease(exercise=exercise, ref=ref, first=first, skills=self._briefs_of(skills))
 
     def _briefs_of(self, skills: Iterable[str]) -> tuple[SkillBrief, ...]:
@@ -571,7 +569,7 @@ class Supply:
         return Assignment(
             request=request,
             skills=self._briefs_of(request.skills),
-            parents=tuple(self._refs[parent] for parent in request.parents),
+            parents=tuple(self.places[parent] for parent in request.parents),
         )
 
 

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsa_ray.curriculum.places import Places
 from dsa_ray.records import EXERCISE_KINDS, ExerciseRequest, Kind, PackedItem, TextRef
+from dsa_ray.storage.pages import grown
 
 _COLUMNS = {
-    "segment": np.int32,
-    "row": np.int32,
     "tokens": np.int32,
     "prompt_tokens": np.int32,
-    "loss_tokens": np.int32,
     "answer_hash": np.int64,
-    "answer_of": np.int64,
     "kind": np.int8,
     "difficulty": np.int8,
     "skills": np.int32,
+    "lineage": np.int32,
 }
 _KINDS = tuple(Kind)
 """A kind's place, plus 1, is its code; 0 is an id that is no exercise."""
@@ -41,17 +40,20 @@ class ExerciseTable:
 
     Args:
         probes: planted answers are only probed (weight 0), not trained on.
+        places: where texts lie, if somebody knows already.
     """
 
-    def __init__(self, probes: bool = False) -> None:
+    def __init__(self, probes: bool = False, places: Places | None = None) -> None:
         self.probes = probes
+        self._places = Places() if places is None else places
         self._total_tokens = 0
         self._columns = {name: np.zeros(1024, dtype) for name, dtype in _COLUMNS.items()}
-        self._ids = array("q")
+        self._ids = array("i")
         self._skills: dict[tuple[str, ...], int] = {}
         self._named: list[tuple[str, ...]] = []
         self._same_skills: list[array[int]] = []
-        self._parents: dict[int, tuple[int, ...]] = {}
+        self._parents = array("i", [0])
+        """Of one exercise after another: how many, then their ids. 0 in the column `lineage` is to have none."""
         self.planted: dict[int, tuple[int, int]] = {}
         self.held_out: set[int] = set()
         """Exercises that are never trained on: forward only, for the losses that a mixture goes by."""
@@ -78,7 +80,7 @@ class ExerciseTable:
             kind=_KINDS[columns["kind"].item(exercise) - 1],
             skills=self._named[columns["skills"].item(exercise)],
             difficulty=columns["difficulty"].item(exercise),
-            parents=self._parents.get(exercise, ()),
+            parents=self._parents_of(exercise),
         )
 
     def skills_of(self, exercise: int) -> tuple[str, ...]:
@@ -96,25 +98,24 @@ class ExerciseTable:
 
     def add(self, request: ExerciseRequest, ref: TextRef, prompt_tokens: int, tokens: int, answer_hash: int) -> None:
         """An accepted exercise."""
-        values = {"segment": ref.segment, "row": ref.row, "tokens": tokens, "prompt_tokens": prompt_tokens}
-        values |= {"loss_tokens": tokens - max(1, prompt_tokens), "answer_hash": answer_hash, "answer_of": request.id}
+        values = {"tokens": tokens, "prompt_tokens": prompt_tokens, "answer_hash": answer_hash}
         values |= {"kind": _KINDS.index(request.kind) + 1, "difficulty": request.difficulty}
         values["skills"] = skills = self._skills_of(request.skills)
+        if request.parents:
+            values["lineage"] = len(self._parents)
+            self._parents.extend((len(request.parents), *request.parents))
         self._set(request.id, values)
+        self._places[request.id] = ref
         self._ids.append(request.id)
         self._total_tokens += tokens
         self._same_skills[skills].append(request.id)
-        if request.parents:
-            self._parents[request.id] = request.parents
 
     def plant(self, planted: int, question: int, answer: int) -> None:
         """A planted wrong answer: the question of one exercise with the answer of another."""
         columns = self._columns
         answer_tokens = int(columns["tokens"][answer] - columns["prompt_tokens"][answer])
-        values = {name: int(columns[name][question]) for name in ("segment", "row", "prompt_tokens")}
-        values |= {"tokens": values["prompt_tokens"] + answer_tokens, "answer_of": answer}
-        values |= {"loss_tokens": values["tokens"] - max(1, values["prompt_tokens"])}
-        self._set(planted, values)
+        prompt_tokens = int(columns["prompt_tokens"][question])
+        self._set(planted, {"prompt_tokens": prompt_tokens, "tokens": prompt_tokens + answer_tokens})
         self.planted[planted] = (question, answer)
 
     def planted_pairs(self) -> list[tuple[int, int, int]]:
@@ -135,13 +136,14 @@ class ExerciseTable:
 
     def item(self, exercise: int, visit: int, weight: float) -> PackedItem:
         """The exercise as part of a packed row."""
-        columns = self._columns
+        question, answer = self.planted.get(exercise, (exercise, exercise))
+        tokens, prompt_tokens = (self._columns[name].item(exercise) for name in ("tokens", "prompt_tokens"))
         return PackedItem(
             exercise=exercise,
-            prompt=self._ref(exercise),
-            answer=self._ref(int(columns["answer_of"][exercise])),
-            tokens=int(columns["tokens"][exercise]),
-            loss_tokens=int(columns["loss_tokens"][exercise]),
+            prompt=self._places[question],
+            answer=self._places[answer],
+            tokens=tokens,
+            loss_tokens=tokens - max(1, prompt_tokens),
             visit=visit,
             weight=weight,
         )
@@ -151,17 +153,18 @@ class ExerciseTable:
         number = self._skills.setdefault(skills, len(self._named))
         if number == len(self._named):
             self._named.append(skills)
-            self._same_skills.append(array("q"))
+            self._same_skills.append(array("i"))
         return number
 
-    def _ref(self, exercise: int) -> TextRef:
-        columns = self._columns
-        return TextRef(segment=int(columns["segment"][exercise]), row=int(columns["row"][exercise]))
+    def _parents_of(self, exercise: int) -> tuple[int, ...]:
+        at = self._columns["lineage"].item(exercise)
+        return tuple(self._parents[at + 1 : at + 1 + self._parents[at]])
 
     def _set(self, exercise: int, values: dict[str, int]) -> None:
-        while exercise >= len(self._columns["tokens"]):
+        size = len(self._columns["tokens"])
+        if exercise >= size:
             for name, column in self._columns.items():
-                self._columns[name] = np.concatenate([column, np.zeros_like(column)])
+                self._columns[name] = grown(column, max(exercise + 1, 2 * size))
         for name, value in values.items():
             self._columns[name][exercise] = value
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dsa_ray.storage.pages import grown
+
 _FIRST_CAPACITY = 1024
 
 
@@ -66,7 +68,5 @@ class Columns:
             return
         while capacity < rows:
             capacity *= 2
-        for name, old in self._data.items():
-            new = np.empty(capacity, old.dtype)
-            new[: self._rows] = old[: self._rows]
-            self._data[name] = new
+        for name, column in self._data.items():
+            self._data[name] = grown(column, capacity)

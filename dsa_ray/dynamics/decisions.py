@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dsa_ray.config import DynamicsConfig
+from dsa_ray.dynamics.number_set import NumberSet
 from dsa_ray.dynamics.pairing import Waiting, WaitingRoom
 from dsa_ray.records import (
     EXERCISE_KINDS,
@@ -27,6 +28,8 @@ _CLASS_OF_CAUSE = {
     Kind.HARDER: VerdictClass.EASY,
 }
 _MOST_SKILLS = 3
+_CYCLE_BITS, _CLASS_BITS = 32, 2
+_CYCLES, _CLASSES = (1 << _CYCLE_BITS) - 1, (1 << _CLASS_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +74,9 @@ class Policy:
 
     def __init__(self, config: DynamicsConfig) -> None:
         self._config = config
-        self._ordered_cycles: set[tuple[int, int]] = set()
-        self._ordered_classes: set[tuple[int, VerdictClass]] = set()
-        self._stepped_down: set[int] = set()
+        self._ordered_cycles = NumberSet()
+        self._ordered_classes = NumberSet()
+        self._stepped_down = NumberSet()
         self._dropped: dict[int, int] = {}  # exercise -> step of the verdict
         self._pardoned: set[int] = set()
         self._waiting = WaitingRoom()
@@ -112,9 +115,10 @@ class Policy:
         """
         ordered_class = _CLASS_OF_CAUSE[kind]
         self._mark_ordered(cause, ordered_class)
-        self._stepped_down.update(parents if kind is Kind.EASIER else ())
         for parent in parents:
-            self._ordered_classes.add((parent, ordered_class))
+            if kind is Kind.EASIER:
+                self._stepped_down.add(parent)
+            self._ordered_classes.add(_class_key(parent, ordered_class))
             self._waiting.remove(parent)
 
     def pardon(self, exercise: int) -> bool:
@@ -129,21 +133,22 @@ class Policy:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything, as numpy arrays (no pickled objects)."""
-        classes = sorted((exercise, _CLASS_CODES[verdict]) for exercise, verdict in self._ordered_classes)
+        cycles, classes = self._ordered_cycles.array(), self._ordered_classes.array()
         return {
-            "ordered_cycles": np.array(sorted(self._ordered_cycles), "i8").reshape(-1, 2),
-            "ordered_classes": np.array(classes, "i8").reshape(-1, 2),
-            "stepped_down": np.array(sorted(self._stepped_down), "i8"),
+            "ordered_cycles": np.stack([cycles >> _CYCLE_BITS, cycles & _CYCLES], axis=1),
+            "ordered_classes": np.stack([classes >> _CLASS_BITS, classes & _CLASSES], axis=1),
+            "stepped_down": self._stepped_down.array(),
             "dropped": np.array(list(self._dropped.items()), "i8").reshape(-1, 2),
             **self._waiting.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Replace everything by what `state_dict` gave."""
-        class_of = {code: verdict for verdict, code in _CLASS_CODES.items()}
-        self._ordered_cycles = {(exercise, cycle) for exercise, cycle in state["ordered_cycles"].tolist()}
-        self._ordered_classes = {(exercise, class_of[code]) for exercise, code in state["ordered_classes"].tolist()}
-        self._stepped_down = set(state["stepped_down"].tolist())
+        exercises, cycles = state["ordered_cycles"].T
+        self._ordered_cycles = NumberSet(exercises << _CYCLE_BITS | cycles)
+        exercises, classes = state["ordered_classes"].T
+        self._ordered_classes = NumberSet(exercises << _CLASS_BITS | classes)
+        self._stepped_down = NumberSet(state["stepped_down"])
         self._pardoned = set()
         self._dropped = dict(state["dropped"].tolist())
         self._waiting.load_state_dict(state)
@@ -158,7 +163,7 @@ class Policy:
         return _decision(verdict, (Action.DROP,), 0.0)
 
     def _hard(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
-        if facts.stays_hard and (verdict.exercise, verdict.cycle) not in self._ordered_cycles:
+        if facts.stays_hard and not self._cycle_ordered(verdict):
             self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.HARD)
             return _decision(verdict, (Action.LADDER,), 1.0, reason="stays_hard")
         if self._may_step_down(verdict, facts):
@@ -172,13 +177,14 @@ class Policy:
         return replace(_decision(verdict, (Action.AUGMENT,), 1.0), orders=(order,) * self._config.variants)
 
     def _may_step_down(self, verdict: Verdict, facts: ExerciseFacts) -> bool:
-        tried = facts.kind is Kind.VARIANT or (verdict.exercise, VerdictClass.HARD) in self._ordered_classes
+        known_hard = _class_key(verdict.exercise, VerdictClass.HARD) in self._ordered_classes
+        tried = facts.kind is Kind.VARIANT or known_hard
         return (
             tried
             and self._config.easier > 0
             and facts.difficulty > 1
             and verdict.exercise not in self._stepped_down
-            and (verdict.exercise, verdict.cycle) not in self._ordered_cycles
+            and not self._cycle_ordered(verdict)
         )
 
     def _easier(self, verdict: Verdict, facts: ExerciseFacts) -> Decision:
@@ -206,7 +212,7 @@ class Policy:
             return replace(lighter, reason="waiting")
         self._mark_ordered((verdict.exercise, verdict.cycle), VerdictClass.EASY)
         for parent in orders[0].parents:
-            self._ordered_classes.add((parent, VerdictClass.EASY))
+            self._ordered_classes.add(_class_key(parent, VerdictClass.EASY))
         return replace(lighter, actions=(Action.DOWN_WEIGHT, Action.COMPOSE), orders=orders)
 
     def _composed(self, first: Waiting, second: Waiting) -> Order:
@@ -223,14 +229,23 @@ class Policy:
         return (_harder_than(easy),) * self._config.harder
 
     def _has_ordered(self, verdict: Verdict) -> bool:
-        return (verdict.exercise, verdict.cycle) in self._ordered_cycles or (
-            verdict.exercise,
-            verdict.verdict,
-        ) in self._ordered_classes
+        ordered = _class_key(verdict.exercise, verdict.verdict) in self._ordered_classes
+        return ordered or self._cycle_ordered(verdict)
+
+    def _cycle_ordered(self, verdict: Verdict) -> bool:
+        return _cycle_key(verdict.exercise, verdict.cycle) in self._ordered_cycles
 
     def _mark_ordered(self, cause: tuple[int, int], ordered_class: VerdictClass) -> None:
-        self._ordered_cycles.add(cause)
-        self._ordered_classes.add((cause[0], ordered_class))
+        self._ordered_cycles.add(_cycle_key(*cause))
+        self._ordered_classes.add(_class_key(cause[0], ordered_class))
+
+
+def _cycle_key(exercise: int, cycle: int) -> int:
+    return exercise << _CYCLE_BITS | cycle
+
+
+def _class_key(exercise: int, verdict: VerdictClass) -> int:
+    return exercise << _CLASS_BITS | _CLASS_CODES[verdict]
 
 
 def _decision(verdict: Verdict, actions: tuple[Action, ...], weight: float, reason: str = "") -> Decision:

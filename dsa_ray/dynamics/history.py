@@ -74,8 +74,8 @@ class LossHistory:
 
     def _reset(self) -> None:
         self._index = DenseIndex()
-        self._slots = Columns(exercise="i8", newest="i4", planted="?")
-        self._rows = Columns(slot="i4", step="i4", visit="i4", loss="f8", tokens="i4", residual="f8", older="i4")
+        self._slots = Columns(exercise="i4", newest="i4", planted="?")
+        self._rows = Columns(slot="i4", step="i4", visit="i4", loss="f8", residual="f8", older="i4")
         self._cohorts = Columns(step="i4", total="f8", count="i8", mean="f8")
         self._pending: dict[int, Pending] = {}
         self._completed: list[CompletedCycle] = []
@@ -253,7 +253,6 @@ class LossHistory:
             step=step,
             visit=pending.visits,
             loss=losses,
-            tokens=pending.tokens,
             residual=measured - self._cohort_mean(step, measured[~self._slots["planted"][slots]]),
             older=older,
         )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dsa_ray.storage.pages import inserted
+
 _MERGE = 16_384
 """So many new ones lie in a dict before they join the sorted arrays."""
 NOBODY = -1
@@ -45,7 +47,8 @@ class SeenHashes:
             self._merge()
 
     def _merge(self) -> None:
-        hashes = np.concatenate([self._hashes, np.fromiter(self._recent.keys(), np.int64)])
-        items = np.concatenate([self._items, np.fromiter(self._recent.values(), np.int32)])
-        order = np.argsort(hashes, kind="stable")
-        self._hashes, self._items, self._recent = hashes[order], items[order], {}
+        hashes, items = zip(*sorted(self._recent.items()), strict=True)
+        hashes = np.array(hashes, np.int64)
+        places = np.searchsorted(self._hashes, hashes)
+        self._items = inserted(self._items, places, np.array(items, np.int32))
+        self._hashes, self._recent = inserted(self._hashes, places, hashes), {}

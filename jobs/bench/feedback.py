@@ -110,7 +110,7 @@ def epoch_wise() -> dict[str, Any]:
             dynamics={**_DYNAMICS, "schedule": "epochs"},
         )
         curator = _in_process(made)
-    lags = [lag[2] for lag in curator.children.lags]
+    lags = [lag[2] for lag in curator.children.lags()]
     return {"lag_steps": _quantiles(lags), "children_trained": len(lags), "steps": curator.ledger.closed_step}
 
 

@@ -3,7 +3,7 @@
     python jobs/bench/soak.py [--quick] [--exercises N]
 
 Teacher and trainer take no time (see _paced.py); every exercise is ordered, written, checked, recorded, trained on
-and judged, after one visit so that a million take minutes. Memory is what a process alone holds (anonymous pages, the
+twice and judged, and verdicts order more of them. Memory is what a process alone holds (anonymous pages, the
 proportional share of those that are forked); Ray's object store is of fixed size and left out. The first figure of a
 process is the median over the second tenth of the exercises, the last one that over the last tenth. The curator may
 grow; all else should stay as it is. `--quick` takes 60,000 exercises: too few to tell growth from warming up, so it
@@ -13,6 +13,7 @@ judges nothing but the curator.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
@@ -30,8 +31,9 @@ MILLION = 1_000_000
 QUICK = 60_000
 EVERY_S = 2.0
 ALLOWED = 0.05
-CURATOR_BYTES = 600
-"""An exercise's histories may take 300; the rest are its columns, its places in queues and its lineage."""
+VISITS = 2
+"""The least that has a spread: a verdict of one visit is always that an exercise is ambiguous, and orders nothing."""
+CURATOR_BYTES = 300
 ROLES = {
     "CuratorActor": "curator",
     "RecorderActor": "recorder",
@@ -51,9 +53,9 @@ Sample = tuple[int, dict[str, int]]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} exercises")
-    parser.add_argument("--exercises", type=int, default=MILLION)
+    parser.add_argument("--exercises", type=int, help=f"{MILLION:,}, unless told")
     parsed = parser.parse_args()
-    exercises = QUICK if parsed.quick else parsed.exercises
+    exercises = parsed.exercises or (QUICK if parsed.quick else MILLION)
     began = time.monotonic()
     samples, told = soak(exercises)
     first, last = _level(samples, 0.1, 0.2), _level(samples, 0.9, 1.0)
@@ -66,8 +68,10 @@ def main() -> int:
     }
     ring = [role for role in roles if role not in ("curator", RAY)]
     elsewhere = sum(last[role] for role in ring) / sum(first[role] for role in ring) - 1
-    for role, found in sorted(roles.items()):
-        print(f"  {role:<20}{found['first_mib']:>9.1f} MiB{found['last_mib']:>9.1f} MiB{found['growth']:>+9.1%}")
+    print(f"  {'MiB, by tenths':<20}" + "".join(f"{tenth:>8}" for tenth in range(1, 11)))
+    for role in sorted(roles):
+        levels = [_level(samples, tenth / 10, (tenth + 1) / 10).get(role, 0.0) / 2**20 for tenth in range(10)]
+        print(f"  {role:<20}" + "".join(f"{level:>8.1f}" for level in levels) + f"{roles[role]['growth']:>+9.1%}")
     seconds = time.monotonic() - began
     figures = {"exercises": samples[-1][0], "seconds": seconds, "roles": roles, "elsewhere_growth": elsewhere}
     figures |= {"curator_bytes_per_exercise": per_exercise, **told}
@@ -95,7 +99,7 @@ def soak(exercises: int) -> tuple[list[Sample], dict[str, Any]]:
                 "max_exercises": 10**8,
             },
             train={"steps": 10**7, "rows_per_step": 2, "slots": 32, "row_tokens": 2048},
-            dynamics={"visits": 1, "visit_cap": 1},
+            dynamics={"visits": VISITS, "visit_cap": VISITS},
         )
         pause = _paced.Pause(storage)
         with _paced.ring_of(made, {"seconds": 0.0, "at_once": 256}, pause) as (curator, folder):
@@ -103,14 +107,14 @@ def soak(exercises: int) -> tuple[list[Sample], dict[str, Any]]:
             trainer.start()
             trainer.allowed.release(10**7)
             pause.off()
-            steps, told = 0, time.monotonic()
+            steps, told, drains = 0, time.monotonic(), itertools.count(1)
             while not samples or samples[-1][0] < exercises:
                 time.sleep(EVERY_S)
                 if not trainer.is_alive():
                     trainer.finish(1.0)
                 steps += len(trainer.steps)
                 trainer.steps.clear()  # or this process would grow by it
-                status, _ = ray.get([curator.status.remote(), curator.drain_metrics.remote()])
+                status, _ = ray.get([curator.status.remote(), curator.drain_metrics.remote(next(drains))])
                 samples.append((status["written"], _by_role()))
                 if time.monotonic() - told > 30:
                     told = time.monotonic()

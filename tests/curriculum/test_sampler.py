@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.curriculum.sampler import Sampler
+from dsa_ray.curriculum.sampler import Sampler, tie_break
 
 
 def sampler(*exercises: int, cap: int = 6, gap: int = 1, seed: int = 0) -> Sampler:
@@ -176,12 +176,11 @@ class Plain:
 
     def peek(self, count: int, step: int, cap: int, gap: int) -> list[int]:
         state = self._real.state_dict()
-        columns = [state[f"sampler.{name}"].tolist() for name in ("virtual", "front", "tie", "id")]
-        others = [state[f"sampler.{name}"].tolist() for name in ("visits", "last_step", "dropped")]
-        rows = zip(*columns, *others, strict=True)
+        names = ("virtual", "front", "id", "visits", "last_step", "dropped")
+        rows = zip(*(state[f"sampler.{name}"].tolist() for name in names), strict=True)
         order = sorted(
-            (virtual, not front, tie, exercise)
-            for virtual, front, tie, exercise, visits, last, dropped in rows
+            (virtual, not front, tie_break(exercise, 7), exercise)
+            for virtual, front, exercise, visits, last, dropped in rows
             if not dropped and visits < cap and step - last >= gap
         )
         return [row[3] for row in order[:count]]

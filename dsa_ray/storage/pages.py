@@ -1,0 +1,43 @@
+"""Large arrays on memory pages of their own: a page takes memory when it is written to, and gives it back in the end.
+
+Memory that malloc manages does neither: zeros beyond what is used are written when an array is copied into a larger
+one, and the smaller one's place stays with the process. A table that doubles would hold up to three times its rows.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+_LARGE = 1 << 16
+"""Bytes from which an array gets pages of its own."""
+
+
+def zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """An array of zeros."""
+    count = math.prod(shape) if isinstance(shape, tuple) else shape
+    size = count * np.dtype(dtype).itemsize
+    if size < _LARGE:
+        return np.zeros(shape, dtype)
+    pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, dtype, count).reshape(shape)
+
+
+def grown(array: np.ndarray, rows: int) -> np.ndarray:
+    """A copy with so many rows, at least those that are there; new ones are zero."""
+    larger = zeros((rows, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def inserted(array: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """As `numpy.insert` of one dimension: a copy with `values` before the places given, which do not fall."""
+    merged = zeros(len(array) + len(values), array.dtype)
+    at = places + np.arange(len(values))
+    kept = np.ones(len(merged), bool)
+    kept[at] = False
+    merged[at], merged[kept] = values, array
+    return merged
