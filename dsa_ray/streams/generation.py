@@ -57,6 +57,8 @@ class StreamPlan:
     reopen_s: float = 600.0
     """All readers end together after so long and the stream is opened anew, because an execution grows by some KB
     per block. Together, because a reader that goes on alone may wait for work that lies in another's outbox."""
+    reopen_batches: int = 1024
+    """Or after so many batches, if that is earlier: the first reader that has given its share ends the others."""
     elastic: bool = False
     """Replicas come and go: they are looked up by name."""
     node: Mapping[str, float] = field(default_factory=dict)
@@ -154,25 +156,36 @@ class _Outboxes(Datasource):
         curator, plan = self._curator, self._plan
         metadata = BlockMetadata(num_rows=1, size_bytes=64 * 1024, input_files=None, exec_stats=None)
         return [
-            ReadTask(lambda replica=replica, index=index: _read(replica, index, curator, plan), metadata)
-            for index, replica in enumerate(self._replicas)
+            ReadTask(lambda index=index: _read(self._replicas, index, curator, plan), metadata)
+            for index in range(len(self._replicas))
         ]
 
 
-def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
+def _read(replicas: Sequence[Any], index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
     """The batches of one replica, until the opening is over."""
-    poll = _Poll(replica, index, plan)
-    seen = ""
+    poll = _Poll(replicas[index], index, plan)
+    seen, given = "", 0
     try:
         while (batch := poll(seen)) is not None:
             seen = batch.token
             if batch.completions:
                 texts = [completion_json(completion) for completion in batch.completions]
                 yield pa.table({"replica": [index], "token": [batch.token], "completions": [texts]})
+                given += 1
             if poll.late or (not batch.completions and _over(curator)):
+                return
+            if given >= plan.reopen_batches / len(replicas):
+                _end_reading(replicas[:index] + replicas[index + 1 :], plan.opened)
                 return
     except StaleReader:
         return
+
+
+def _end_reading(replicas: Sequence[Any], opened: int) -> None:
+    """End the readers of these replicas. One whose replica is not told, because it is away, ends with its time."""
+    for replica in replicas:
+        if (handle := handle_of(replica)) is not None:
+            handle.end_reading.remote(opened)
 
 
 class _Poll:
