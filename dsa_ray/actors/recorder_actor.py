@@ -16,6 +16,7 @@ from dsa_ray.actors import patient
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
+from dsa_ray.storage.pages import give_back
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.batches import Examined, Examines
 from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined, handle_of
@@ -81,6 +82,7 @@ class RecorderActor:
         while not self._tell("generation_over"):
             try:
                 self._recorder.run(self._open())
+                give_back()
             except RayTaskError as error:
                 raise GenerationFault(_one_line(error.cause)) from error
             except RayError as error:  # a worker or its node died: what was not confirmed is read again

@@ -6,6 +6,7 @@ one, and the smaller one's place stays with the process. A table that doubles wo
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 
@@ -41,3 +42,10 @@ def inserted(array: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.nd
     kept[at] = False
     merged[at], merged[kept] = values, array
     return merged
+
+
+def give_back() -> None:
+    """Give back what was freed and malloc keeps, after many small things have gone at once. Only glibc does."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

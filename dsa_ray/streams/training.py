@@ -31,6 +31,7 @@ from ray.data.block import Block, BlockAccessor, BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from dsa_ray.config import Config
+from dsa_ray.storage.pages import give_back
 from dsa_ray.storage.texts import TextStore
 from dsa_ray.training.collate import pack, to_batch
 
@@ -122,6 +123,7 @@ def rows_of(dataset: Any, reopen_rows: int = REOPEN_ROWS) -> Iterator[dict[str, 
             if number == reopen_rows:
                 following = _open(dataset)
             yield row
+        give_back()
 
 
 def _open(dataset: Any) -> Future[Iterator[dict[str, Any]]]:

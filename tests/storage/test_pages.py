@@ -1,10 +1,12 @@
+import platform
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsa_ray.storage import pages
-from dsa_ray.storage.pages import grown, inserted, zeros
+from dsa_ray.storage.pages import give_back, grown, inserted, zeros
 
 MIB = 2**20
 
@@ -49,3 +51,15 @@ def test_inserted_is_numpys_insert(data, large):
         merged = inserted(array, places, values)
         assert merged.tolist() == np.insert(array, places, values).tolist()
         assert merged.dtype == array.dtype
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to")
+def test_what_was_freed_between_what_is_kept_is_given_back():
+    things = [bytearray(2000) for _ in range(50_000)]
+    kept = things[::40]  # no page at the end of the heap is free, so that malloc keeps all
+    del things
+    before = resident()
+    give_back()
+    given = before - resident()
+    assert len(kept) == 1250
+    assert given > 30 * MIB
