@@ -25,7 +25,6 @@ class Outbox:
         self._last = ""
         self._number = 0
         self._reader = 0
-        self._ended = -1
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -45,11 +44,6 @@ class Outbox:
         for token in tokens:
             self._kept.pop(token, None)
 
-    def end(self, reader: int) -> None:
-        """This reader, and those before it, get no more: also one that waits."""
-        self._ended = max(self._ended, reader)
-        self.wake()
-
     async def take(self, max_rows: int, wait_s: float, seen: str = "", reader: int = 0) -> Batch:
         """The next batch; empty after `wait_s` without any.
 
@@ -61,26 +55,22 @@ class Outbox:
                 is not confirmed.
 
         Raises:
-            StaleReader: a newer reader has called before, or this one was ended.
+            StaleReader: a newer reader has called before.
         """
         self._admit(reader)
         if self._last and self._last != seen and self._last in self._kept:
             return self._kept[self._last]
         if not self._again and not self._waiting:
             await self._wait(wait_s)
-        self._refuse_stale(reader)
+        if reader < self._reader:
+            raise StaleReader(f"reader {reader} was followed by reader {self._reader}")
         batch = self._next(max_rows)
         self._last = batch.token
         return batch
 
-    def _refuse_stale(self, reader: int) -> None:
-        if reader <= self._ended:
-            raise StaleReader(f"reader {reader} was ended")
+    def _admit(self, reader: int) -> None:
         if reader < self._reader:
             raise StaleReader(f"reader {reader} was followed by reader {self._reader}")
-
-    def _admit(self, reader: int) -> None:
-        self._refuse_stale(reader)
         if reader > self._reader:
             self._reader, self._last = reader, ""
             self._again = deque(self._kept)

@@ -19,7 +19,7 @@ from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.pages import give_back
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.batches import Examined, Examines
-from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined, handle_of
+from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined, handle_of, opening_s
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class RecorderActor:
         self._replicas = list(replicas) if plan.elastic else [ray.get_actor(name) for name in replicas]
         self._examiner, self._plan, self._stall_s = examiner, plan, stall_s
         self._openings = SegmentWriter(journal, OPENINGS)
+        self._last = 0, 0.0
+        """Batches of the last opening of this process, and seconds that it lasted."""
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
@@ -97,8 +99,17 @@ class RecorderActor:
         # Replicas serve the newest reader alone. Counted on disk: a clock that was set back, or another machine's,
         # would make the readers of a recorder that was started anew look older than those of its predecessor.
         opened = 1 + self._openings.write([{"at": round(time.time(), 3)}])
-        plan = dataclasses.replace(self._plan, opened=opened)
-        return examined(build_generation_stream(self._replicas, self._curator, examiner, plan))
+        plan = dataclasses.replace(self._plan, opened=opened, reopen_s=opening_s(self._plan, *self._last))
+        return self._counted(examined(build_generation_stream(self._replicas, self._curator, examiner, plan)))
+
+    def _counted(self, batches: Iterator[Examined]) -> Iterator[Examined]:
+        count, began = 0, time.monotonic()
+        try:
+            for batch in batches:
+                count += 1
+                yield batch
+        finally:
+            self._last = count, time.monotonic() - began
 
     def take(self, rows: Sequence[str]) -> None:
         """Written rows (JSON) from elsewhere, as `Recorder.take`: durable, and known to the curator, on return."""

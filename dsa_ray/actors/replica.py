@@ -3,7 +3,6 @@
     pull loop      curator -> assignments         waits for: room     unblocked by: a request that ends
     one task each  prompt -> engine -> outbox     waits for: engine   bounded by: generate.request_timeout_s
     completed()    outbox -> generation stream    waits for: a row    bounded by: the caller's wait
-    end_reading()  reader of another replica      ends this one's, too: the stream is opened anew
     confirm()      recorder -> outbox             frees room: generate.slots bounds what is not durable yet
     watch thread   silent for watch.hang_s        -> the process ends, Ray starts another
 
@@ -136,10 +135,6 @@ class Replica:
         """The batches of these tokens are durable; their room is free again."""
         self._outbox.confirm(tokens)
         self._changed.set()
-
-    async def end_reading(self, reader: int) -> None:
-        """The stream is opened anew: this reader of it gets no more; see `Outbox.end`."""
-        self._outbox.end(reader)
 
     async def retire(self) -> bool:
         """Take no more work. Whether all that was taken is finished, durable and confirmed: then it may be ended."""

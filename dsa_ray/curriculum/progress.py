@@ -86,10 +86,21 @@ class Children:
 
     def load_state_dict(self, state: Mapping[str, Any], now: float) -> None:
         """Seconds of children that were still waited for count from now: the clock of another process is not ours."""
+        if "first_trained" in state:
+            state = _of_earlier_release(state)
         self.trained = {Kind(kind): n for kind, n in state["trained"].items()}
         self._awaited = {child: (Kind(kind), step, now) for child, kind, step in state["awaited"]}
         self._lags.load_state_dict(state, _LAGS)
         self._trained = NumberSet(self._lags["child"])
+
+
+def _of_earlier_release(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a checkpoint that kept lists instead of columns."""
+    lags, trained = _lags(), set(state["first_trained"])
+    for child, kind, steps, seconds in state["lags"]:
+        lags.append_one(child=child, kind=_KINDS.index(Kind(kind)), steps=steps, seconds=seconds)
+    awaited = [each for each in state["ordered"] if each[0] not in trained]
+    return {"trained": state["trained"], "awaited": awaited, **lags.state_dict(_LAGS)}
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:

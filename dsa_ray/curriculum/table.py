@@ -46,6 +46,8 @@ class ExerciseTable:
     def __init__(self, probes: bool = False, places: Places | None = None) -> None:
         self.probes = probes
         self._places = Places() if places is None else places
+        self._rewritten = Places()
+        """Where an exercise is trained on as another item has written it, in a review: an answer that was voted for."""
         self._total_tokens = 0
         self._columns = {name: np.zeros(1024, dtype) for name, dtype in _COLUMNS.items()}
         self._ids = array("i")
@@ -105,7 +107,10 @@ class ExerciseTable:
             values["lineage"] = len(self._parents)
             self._parents.extend((len(request.parents), *request.parents))
         self._set(request.id, values)
-        self._places[request.id] = ref
+        if request.id not in self._places:
+            self._places[request.id] = ref
+        elif self._places[request.id] != ref:
+            self._rewritten[request.id] = ref
         self._ids.append(request.id)
         self._total_tokens += tokens
         self._same_skills[skills].append(request.id)
@@ -140,8 +145,8 @@ class ExerciseTable:
         tokens, prompt_tokens = (self._columns[name].item(exercise) for name in ("tokens", "prompt_tokens"))
         return PackedItem(
             exercise=exercise,
-            prompt=self._places[question],
-            answer=self._places[answer],
+            prompt=self._ref(question),
+            answer=self._ref(answer),
             tokens=tokens,
             loss_tokens=tokens - max(1, prompt_tokens),
             visit=visit,
@@ -155,6 +160,9 @@ class ExerciseTable:
             self._named.append(skills)
             self._same_skills.append(array("i"))
         return number
+
+    def _ref(self, exercise: int) -> TextRef:
+        return self._rewritten[exercise] if exercise in self._rewritten else self._places[exercise]
 
     def _parents_of(self, exercise: int) -> tuple[int, ...]:
         at = self._columns["lineage"].item(exercise)

@@ -34,6 +34,14 @@ PAUSE_S = 0.5
 """Between attempts to reach an actor that is being restarted."""
 
 
+FIRST_S = 300.0
+"""How long the first opening may last, of which nobody knows how many batches it will bring."""
+SHORTEST_S = 60.0
+"""No opening is shorter: the next one's examiner takes seconds to start."""
+BATCHES = 1024
+"""So many batches an opening should bring at most; the recorder grows by some 5 KB with each."""
+
+
 class ReplicaLost(Exception):
     """A replica answered nothing, restarts included, for `StreamPlan.patience_s`."""
 
@@ -55,16 +63,28 @@ class StreamPlan:
     patience_s: float = 300.0
     """A replica may be silent for so long: its engine's start (`watch.engine_start_s`)."""
     reopen_s: float = 600.0
-    """All readers end together after so long and the stream is opened anew, because an execution grows by some KB
-    per block. Together, because a reader that goes on alone may wait for work that lies in another's outbox."""
-    reopen_batches: int = 1024
-    """Or after so many batches, if that is earlier: the first reader that has given its share ends the others."""
+    """All readers end together after so long, or sooner (`opening_s`), and the stream is opened anew, because an
+    execution grows by some KB per block. Together, because a reader that goes on alone may wait for work that lies in
+    another's outbox: so it is a time, which all know, and not a count."""
     elastic: bool = False
     """Replicas come and go: they are looked up by name."""
     node: Mapping[str, float] = field(default_factory=dict)
     """Ray resource of the nodes on which readers and examiners may lie."""
     opened: int = 0
     """Number of this opening, from 1: the readers of an older one are refused."""
+
+
+def opening_s(plan: StreamPlan, batches: int, seconds: float) -> float:
+    """How long the next opening lasts, by what the last one brought.
+
+    Args:
+        plan: with the longest.
+        batches: of the last opening.
+        seconds: that it lasted; 0 where there was none.
+    """
+    if not seconds:
+        return min(plan.reopen_s, FIRST_S)
+    return min(plan.reopen_s, max(SHORTEST_S, BATCHES * seconds / max(1, batches)))
 
 
 def build_generation_stream(
@@ -156,36 +176,25 @@ class _Outboxes(Datasource):
         curator, plan = self._curator, self._plan
         metadata = BlockMetadata(num_rows=1, size_bytes=64 * 1024, input_files=None, exec_stats=None)
         return [
-            ReadTask(lambda index=index: _read(self._replicas, index, curator, plan), metadata)
-            for index in range(len(self._replicas))
+            ReadTask(lambda replica=replica, index=index: _read(replica, index, curator, plan), metadata)
+            for index, replica in enumerate(self._replicas)
         ]
 
 
-def _read(replicas: Sequence[Any], index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
+def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
     """The batches of one replica, until the opening is over."""
-    poll = _Poll(replicas[index], index, plan)
-    seen, given = "", 0
+    poll = _Poll(replica, index, plan)
+    seen = ""
     try:
         while (batch := poll(seen)) is not None:
             seen = batch.token
             if batch.completions:
                 texts = [completion_json(completion) for completion in batch.completions]
                 yield pa.table({"replica": [index], "token": [batch.token], "completions": [texts]})
-                given += 1
             if poll.late or (not batch.completions and _over(curator)):
-                return
-            if given >= plan.reopen_batches / len(replicas):
-                _end_reading(replicas[:index] + replicas[index + 1 :], plan.opened)
                 return
     except StaleReader:
         return
-
-
-def _end_reading(replicas: Sequence[Any], opened: int) -> None:
-    """End the readers of these replicas. One whose replica is not told, because it is away, ends with its time."""
-    for replica in replicas:
-        if (handle := handle_of(replica)) is not None:
-            handle.end_reading.remote(opened)
 
 
 class _Poll:

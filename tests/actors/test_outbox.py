@@ -96,22 +96,3 @@ def test_an_overtaken_reader_is_refused_also_while_it_waits():
             await outbox.take(1, 0.0, reader=1)
 
     asyncio.run(scenario())
-
-
-def test_a_reader_that_is_ended_gets_no_more_and_the_next_gets_what_is_not_confirmed():
-    async def scenario():
-        outbox = Outbox(incarnation=1, linger_s=0.0)
-        outbox.put(completion(1))
-        assert ids(await outbox.take(3, 0.0, reader=4)) == [1]
-        waiting = asyncio.create_task(outbox.take(3, 5.0, seen="1:1", reader=4))
-        await asyncio.sleep(0.01)
-        outbox.end(4)
-        outbox.end(3)
-        for ended in (waiting, outbox.take(3, 0.0, reader=4)):
-            with pytest.raises(StaleReader, match="reader 4 was ended"):
-                await asyncio.wait_for(ended, 1.0)
-        outbox.put(completion(2))
-        assert ids(await outbox.take(3, 0.0, reader=5)) == [1]
-        assert ids(await outbox.take(3, 0.0, seen="1:1", reader=5)) == [2]
-
-    asyncio.run(scenario())

@@ -1,10 +1,12 @@
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from dsa_ray.curriculum.curator import Curator
-from dsa_ray.records import CHILD_KINDS, Kind
+from dsa_ray.records import CHILD_KINDS, Assignment, Kind, TextRef
 from dsa_ray.storage.state import pack_state, unpack_state
+from tests.curriculum import simulation
 from tests.curriculum.simulation import World, numbers_for, small_config
 
 
@@ -262,3 +264,28 @@ def test_a_checkpoint_goes_on_with_another_number_of_ranks():
             visits.update(item.exercise for item in row.items)
     assert max(visits.values()) <= world.config.dynamics.cap
     assert all(wider.curator.sampler.visits(exercise) == count for exercise, count in visits.items())
+
+
+def test_children_are_written_from_an_exercise_as_it_was_written_and_it_is_trained_on_with_the_answer_voted_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def voting(assignment: Assignment, place: int) -> dict[str, Any]:
+        row = numbers_for(assignment, place)
+        if assignment.request.kind is Kind.ANSWER:
+            row["answer_hash"] = assignment.request.parents[0] % 3  # all voters agree, and seldom with the exercise
+        return row
+
+    monkeypatch.setattr(simulation, "numbers_for", voting)
+    world = World(small_config(generate={"checks": {"votes": 3, "agreement": 0.6}}))
+    asked: list[Assignment] = []
+    write = world.write
+    monkeypatch.setattr(world, "write", lambda: asked.extend(write()))
+    world.run()
+    place = {row["id"]: TextRef(segment=segment, row=row["row"]) for segment, row in world.written}
+    children = [each for each in asked if each.request.kind in CHILD_KINDS]
+    assert len(children) > 10
+    for child in children:
+        assert child.parents == tuple(place[parent] for parent in child.request.parents)
+    trained = {item.exercise: item.answer for row in world.rows for item in row.items if row.phase == "exercises"}
+    anew = {exercise for exercise, ref in trained.items() if exercise in place and ref != place[exercise]}
+    assert anew & {parent for child in children for parent in child.request.parents}

@@ -41,6 +41,18 @@ def test_a_state_comes_back_and_what_waits_counts_from_now():
     assert again.lags()[2:] == [(13, "composed", 21, 53.0), (14, "variant", 1, 10.0)]
 
 
+def test_the_state_of_an_earlier_release_is_read():
+    again = Children()
+    lags = [[11, "variant", 4, 2.0], [12, "harder", 9, 5.5]]
+    ordered = [[11, "variant", 10], [12, "harder", 10], [13, "composed", 10]]
+    counts = {"composed": 0, "easier": 0, "harder": 1, "variant": 1}
+    written = {"trained": counts, "lags": lags, "ordered": ordered, "first_trained": [11, 12]}
+    again.load_state_dict(unpack_state(pack_state(written)), now=7.0)
+    assert again.lags() == trained().lags()
+    again.observed([11, 13], step=31, now=60.0)
+    assert again.lags()[2:] == [(13, "composed", 21, 53.0)]
+
+
 @pytest.mark.parametrize("written", [(), (Kind.EASIER, Kind.EASIER)])
 def test_what_is_written_is_counted_by_kind(written):
     children = Children()

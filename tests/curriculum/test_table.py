@@ -39,6 +39,18 @@ def test_a_planted_one_has_the_question_of_one_and_the_answer_of_another():
     assert len(table) == 2
 
 
+def test_an_exercise_that_a_review_has_written_anew_is_trained_on_so_and_stays_where_it_is_for_others():
+    places = Places()
+    places[5], places[6] = TextRef(segment=0, row=3), TextRef(segment=0, row=4)
+    table = ExerciseTable(places=places)
+    add(table, 5)
+    add(table, 6)
+    written_anew = TextRef(segment=0, row=6)
+    assert table.item(6, visit=1, weight=1.0).prompt == written_anew
+    assert table.item(5, visit=1, weight=1.0).answer == TextRef(segment=0, row=5)
+    assert places[6] == TextRef(segment=0, row=4)  # where its children's prompts read it
+
+
 def test_an_exercise_without_a_prompt_has_no_loss_on_its_first_token():
     table = ExerciseTable()
     add(table, 1, prompt_tokens=0, tokens=9)

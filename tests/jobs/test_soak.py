@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +13,12 @@ from types import ModuleType
 import pytest
 
 MIB = 2**20
+BENCH = Path(__file__).parents[2] / "jobs" / "bench"
 
 
 @pytest.fixture
 def soak(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "jobs" / "bench"))
+    monkeypatch.syspath_prepend(str(BENCH))
     before = set(sys.modules)
     import soak
 
@@ -38,3 +41,16 @@ def test_memory_that_a_process_takes_for_itself_is_counted(soak: ModuleType) -> 
     grown = soak._own_bytes(os.getpid()) - before
     assert 60 * MIB < grown < 80 * MIB
     assert len(held) == 64 * MIB
+
+
+@pytest.mark.slow
+def test_a_short_soak_goes_through_the_real_ring_and_tells_what_each_process_holds() -> None:
+    script = "import sys; sys.path.insert(0, sys.argv.pop(1)); import soak; soak.EVERY_S = 0.2; soak.main()"
+    command = [sys.executable, "-c", script, str(BENCH), "--quick", "--exercises", "15000"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert result.returncode == 0, result.stderr[-2000:]
+    figures = json.loads(result.stdout.splitlines()[-1])["figures"]
+    assert figures["exercises"] >= 15_000
+    assert figures["losses"] > figures["exercises"]  # more than one visit each, as far as training has come
+    assert figures["verdicts"] > 0
+    assert {"curator", "recorder", "replica", "examiner", "driver", "ray"} <= set(figures["roles"])

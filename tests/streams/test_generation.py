@@ -8,7 +8,7 @@ import psutil
 import pytest
 import ray
 
-from dsa_ray.actors.recorder_actor import OPENINGS, GenerationFault, RecorderActor
+from dsa_ray.actors.recorder_actor import GenerationFault, RecorderActor
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.texts import STREAM
@@ -94,15 +94,6 @@ def test_the_stream_is_opened_anew_again_and_again_and_after_a_readers_death_wit
     ray.get(run, timeout=120)
     assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
     assert sorted(recorded(tmp_path)) == list(range(total))
-
-
-def test_the_reader_that_has_given_its_share_of_batches_ends_the_others_too(tmp_path: Path):
-    total = 600
-    curator, _replicas, recorder = ring(tmp_path, total, StreamPlan(reopen_batches=8))
-    ray.get(recorder.run.remote(), timeout=90)  # well before any reader's time is over
-    assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
-    assert sorted(recorded(tmp_path)) == list(range(total))
-    assert len(list(iter_segments(str(tmp_path), OPENINGS))) > 1
 
 
 def test_an_examiner_that_raises_ends_the_stream_with_its_own_words(tmp_path: Path):
