@@ -22,6 +22,7 @@ from dsa_ray.config import parse
 from dsa_ray.curriculum.host import CuratorHost
 from dsa_ray.records import Assignment, LadderLease, RowPlan, Scope
 from dsa_ray.sections import LADDER_IDS
+from dsa_ray.storage.pages import keep_little
 from dsa_ray.storage.state import pack_state
 
 FLUSH_S = 0.5
@@ -31,7 +32,7 @@ EDITS_EVERY = 4
 """Flushes between two looks for edits of the graph."""
 
 
-@ray.remote
+@ray.remote(enable_task_events=False)
 class CuratorActor:
     """Thin shell of `CuratorHost`.
 
@@ -43,6 +44,7 @@ class CuratorActor:
 
     def __init__(self, config: dict[str, Any], run: str, scope: Scope = Scope.TRAINING) -> None:
         note_process("curator")
+        keep_little()
         self._host = CuratorHost(parse(config), run, scope=scope)
         self._flusher: asyncio.Task[None] | None = None
         self._journal = asyncio.Lock()

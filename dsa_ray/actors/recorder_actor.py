@@ -16,7 +16,7 @@ from dsa_ray.actors import patient
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
-from dsa_ray.storage.pages import give_back
+from dsa_ray.storage.pages import give_back, keep_little
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.batches import Examined, Examines
 from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined, handle_of, opening_s
@@ -33,7 +33,7 @@ class GenerationFault(Exception):
     """What ended the generation stream for good."""
 
 
-@ray.remote
+@ray.remote(enable_task_events=False)
 class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.
 
@@ -59,6 +59,7 @@ class RecorderActor:
         stall_s: float,
     ) -> None:
         note_process("recorder")
+        keep_little()
         self._curator = ray.get_actor(curator)
         self._replicas = list(replicas) if plan.elastic else [ray.get_actor(name) for name in replicas]
         self._examiner, self._plan, self._stall_s = examiner, plan, stall_s

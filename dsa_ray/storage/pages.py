@@ -15,6 +15,9 @@ from numpy.typing import DTypeLike
 
 _LARGE = 1 << 16
 """Bytes from which an array gets pages of its own."""
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+"""glibc's names for what `mallopt` sets."""
+_ARENAS = 2
 
 
 def zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
@@ -42,6 +45,18 @@ def inserted(array: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.nd
     kept[at] = False
     merged[at], merged[kept] = values, array
     return merged
+
+
+def keep_little() -> None:
+    """Let malloc hold as little of what is freed as it can, from now on: for a process that computes little and lives
+    long. Its threads share two arenas, and what is large gets pages of its own. Only in glibc.
+
+    Not for one that computes: tensors would be given back and asked for again with every step.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        tune(_M_ARENA_MAX, _ARENAS)
+        tune(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def give_back() -> None:

@@ -25,6 +25,7 @@ from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.annotations import RayDeprecationWarning
 
+from dsa_ray.storage.pages import keep_little
 from dsa_ray.streams.batches import Batch, Examined, Examines, StaleReader, completion_json, outcomes_of
 
 IN_FLIGHT = 32
@@ -149,6 +150,7 @@ class _Examination:
     def __init__(self, make: Callable[[], Examines]) -> None:
         # Texts come one at a time: threads of the tokenizer would only wait, and take cores from an engine beside this.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        keep_little()
         self._examiner = make()
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -183,6 +185,7 @@ class _Outboxes(Datasource):
 
 def _read(replica: Any, index: int, curator: Any, plan: StreamPlan) -> Iterator[pa.Table]:
     """The batches of one replica, until the opening is over."""
+    keep_little()
     poll = _Poll(replica, index, plan)
     seen = ""
     try:

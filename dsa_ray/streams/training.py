@@ -31,7 +31,7 @@ from ray.data.block import Block, BlockAccessor, BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from dsa_ray.config import Config
-from dsa_ray.storage.pages import give_back
+from dsa_ray.storage.pages import give_back, keep_little
 from dsa_ray.storage.texts import TextStore
 from dsa_ray.training.collate import pack, to_batch
 
@@ -146,6 +146,7 @@ def _open(dataset: Any) -> Future[Iterator[dict[str, Any]]]:
 def _read_rows(
     curator: ActorHandle, rank: int, journal: str, row_tokens: int, patience_s: tuple[float, float]
 ) -> Iterable[Block]:
+    keep_little()
     attempt, reader = ray.get(curator.open_rows.remote(rank), timeout=REPLY_S)
     texts = TextStore(journal)
     idle_since, limit_s = time.monotonic(), patience_s[0]

@@ -1,4 +1,6 @@
 import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsa_ray.storage import pages
-from dsa_ray.storage.pages import give_back, grown, inserted, zeros
+from dsa_ray.storage.pages import give_back, grown, inserted, keep_little, zeros
 
 MIB = 2**20
 
@@ -63,3 +65,26 @@ def test_what_was_freed_between_what_is_kept_is_given_back():
     given = before - resident()
     assert len(kept) == 1250
     assert given > 30 * MIB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to")
+@pytest.mark.parametrize("little", [False, True])
+def test_a_process_that_keeps_little_gives_back_what_lay_between_what_it_keeps(little: bool):
+    """In a process of its own, since it holds for the whole of one."""
+    code = f"from tests.storage.test_pages import held_after_growing; held_after_growing({little})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    held = int(result.stdout)
+    assert held < MIB if little else held > 4 * MIB
+
+
+def held_after_growing(little: bool) -> None:
+    """Print what stays of arrays that were freed while small things were made after them."""
+    if little:
+        keep_little()
+    np.zeros(16 * MIB, "i1")[:] = 1  # freed: from now on malloc would keep what is smaller, unless told
+    before, kept = resident(), []
+    for size in range(1, 60):
+        array = np.ones(size * 128 * 1024, "i1")
+        kept.append(bytearray(4000))
+        del array
+    print(resident() - before)
