@@ -32,6 +32,7 @@ EDITS_EVERY = 4
 """Flushes between two looks for edits of the graph."""
 
 
+# Hundreds of calls a second, some of tens of KB: as task events all would go to Ray's control process with arguments.
 @ray.remote(enable_task_events=False)
 class CuratorActor:
     """Thin shell of `CuratorHost`.

@@ -17,7 +17,7 @@ LOOPBACK = {
 }
 """What Ray's processes, ranks and replicas inherit."""
 TASKS_REMEMBERED = 10_000
-"""So many calls the dashboard can show. Every call of an actor is one, and Ray's control process keeps 2.4 KB of it."""
+"""So many tasks and calls the dashboard can show. Ray's control process keeps 2.4 KB of each."""
 
 
 def start_ray(cpus: float | None, **options: Any) -> None:

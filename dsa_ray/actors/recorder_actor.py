@@ -33,6 +33,7 @@ class GenerationFault(Exception):
     """What ended the generation stream for good."""
 
 
+# As the curator's calls.
 @ray.remote(enable_task_events=False)
 class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.

@@ -15,6 +15,7 @@ from dsa_ray.records import Assignment
 from dsa_ray.storage.texts import TextStore
 
 
+# As the curator's calls.
 @ray.remote(enable_task_events=False)
 class ReplicaActor(Replica):
     """`Replica` as an async actor. Restarted by Ray it is a new incarnation with an empty outbox.

@@ -33,8 +33,6 @@ IN_FLIGHT = 32
 with its default of 4 hardly more than that many blocks would pass in a second."""
 PAUSE_S = 0.5
 """Between attempts to reach an actor that is being restarted."""
-
-
 FIRST_S = 300.0
 """How long the first opening may last, of which nobody knows how many batches it will bring."""
 SHORTEST_S = 60.0
