@@ -438,7 +438,8 @@ class Curator:
         """Children exist or are on their way that lost steps ordered: no verdict orders them again."""
         for child in self.supply.children:
             self.policy.remember(child.cause, child.kind, child.parents)
-            self.children.recall(child.id, child.kind, self.ledger.closed_step, self._clock())
+        known = ((child.id, child.kind) for child in self.supply.children)
+        self.children.recall(known, self.ledger.closed_step, self._clock())
 
     def _take_released(self) -> None:
         released, self.supply.released = self.supply.released, []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dsa_ray.records import TextRef
-from dsa_ray.storage.pages import grown
+from dsa_ray.storage.pages import reaching
 
 _FIRST_CAPACITY = 1024
 _UNWRITTEN = 0
@@ -30,6 +30,5 @@ class Places:
         return TextRef(segment=self._places.item(id, 0) - 1, row=self._places.item(id, 1))
 
     def __setitem__(self, id: int, ref: TextRef) -> None:
-        if id >= len(self._places):
-            self._places = grown(self._places, max(id + 1, 2 * len(self._places)))
+        self._places = reaching(self._places, id)
         self._places[id] = ref.segment + 1, ref.row

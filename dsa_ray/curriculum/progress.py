@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,16 +30,17 @@ class Children:
     """Of every child that was trained on."""
     _awaited: dict[int, tuple[Kind, int, float]] = field(default_factory=dict)
     """Those that were not trained on yet."""
-    _trained: NumberSet = field(default_factory=NumberSet)
 
     def ordered(self, child: int, kind: Kind, step: int, now: float) -> None:
         """A verdict at `step` ordered this child; `now` in seconds of a monotonic clock."""
         self._awaited[child] = (kind, step, now)
 
-    def recall(self, child: int, kind: Kind, step: int, now: float) -> None:
-        """A child that steps ordered which were lost since: it is waited for from `step` on."""
-        if child not in self._awaited and child not in self._trained:
-            self.ordered(child, kind, step, now)
+    def recall(self, children: Iterable[tuple[int, Kind]], step: int, now: float) -> None:
+        """All children there are: those that steps ordered which were lost since are waited for from `step` on."""
+        trained = NumberSet(self._lags["child"])
+        for child, kind in children:
+            if child not in self._awaited and child not in trained:
+                self.ordered(child, kind, step, now)
 
     def was_written(self, kind: Kind) -> None:
         self.written[kind] += 1
@@ -51,7 +52,6 @@ class Children:
             if order is not None:
                 kind, ordered_step, ordered_at = order
                 self.trained[kind] += 1
-                self._trained.add(child)
                 values = {"steps": step - ordered_step, "seconds": now - ordered_at}
                 self._lags.append_one(child=child, kind=_KINDS.index(kind), **values)
 
@@ -91,7 +91,6 @@ class Children:
         self.trained = {Kind(kind): n for kind, n in state["trained"].items()}
         self._awaited = {child: (Kind(kind), step, now) for child, kind, step in state["awaited"]}
         self._lags.load_state_dict(state, _LAGS)
-        self._trained = NumberSet(self._lags["child"])
 
 
 def _of_earlier_release(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dsa_ray.curriculum.places import Places
 from dsa_ray.records import EXERCISE_KINDS, ExerciseRequest, Kind, PackedItem, TextRef
-from dsa_ray.storage.pages import grown
+from dsa_ray.storage.pages import reaching
 
 _COLUMNS = {
     "tokens": np.int32,
@@ -169,10 +169,8 @@ class ExerciseTable:
         return tuple(self._parents[at + 1 : at + 1 + self._parents[at]])
 
     def _set(self, exercise: int, values: dict[str, int]) -> None:
-        size = len(self._columns["tokens"])
-        if exercise >= size:
-            for name, column in self._columns.items():
-                self._columns[name] = grown(column, max(exercise + 1, 2 * size))
+        if exercise >= len(self._columns["tokens"]):
+            self._columns = {name: reaching(column, exercise) for name, column in self._columns.items()}
         for name, value in values.items():
             self._columns[name][exercise] = value
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dsa_ray.storage.pages import grown
+from dsa_ray.storage.pages import reaching
 
 _FIRST_CAPACITY = 1024
 
@@ -63,10 +63,5 @@ class Columns:
         self.append(**{name: state[f"{prefix}.{name}"] for name in self._data})
 
     def _reserve(self, rows: int) -> None:
-        capacity = len(next(iter(self._data.values())))
-        if rows <= capacity:
-            return
-        while capacity < rows:
-            capacity *= 2
-        for name, column in self._data.items():
-            self._data[name] = grown(column, capacity)
+        if rows > len(next(iter(self._data.values()))):
+            self._data = {name: reaching(column, rows - 1) for name, column in self._data.items()}

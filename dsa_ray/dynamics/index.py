@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dsa_ray.storage.pages import grown
+from dsa_ray.storage.pages import reaching
 
 NOWHERE = -1
 """The place of an id that has none."""
@@ -57,9 +57,5 @@ class DenseIndex:
         """
         if ids.size and not (ids.min() >= 0 and ids.max() <= _HIGHEST):
             raise ValueError(f"id {ids.min() if ids.min() < 0 else ids.max()} was not minted: ids are 0 .. {_HIGHEST}")
-        self._reserve(int(ids.max(initial=0)) + 1)
+        self._above = reaching(self._above, int(ids.max(initial=0)))
         self._above[ids] = places + 1
-
-    def _reserve(self, size: int) -> None:
-        if size > len(self._above):
-            self._above = grown(self._above, max(size, 2 * len(self._above)))

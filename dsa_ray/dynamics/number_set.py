@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,8 +19,8 @@ class NumberSet:
         numbers: what is in it from the beginning.
     """
 
-    def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
-        self._sorted = np.unique(np.asarray(numbers if isinstance(numbers, np.ndarray) else list(numbers), np.int64))
+    def __init__(self, numbers: Sequence[int] | np.ndarray = ()) -> None:
+        self._sorted = np.unique(np.asarray(numbers, np.int64))
         self._recent: set[int] = set()
 
     def __len__(self) -> int:

@@ -37,6 +37,11 @@ def grown(array: np.ndarray, rows: int) -> np.ndarray:
     return larger
 
 
+def reaching(array: np.ndarray, row: int) -> np.ndarray:
+    """The array itself where it has this row (from 0), or a copy that has and is at least twice as long."""
+    return array if row < len(array) else grown(array, max(row + 1, 2 * len(array)))
+
+
 def inserted(array: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
     """As `numpy.insert` of one dimension: a copy with `values` before the places given, which do not fall."""
     merged = zeros(len(array) + len(values), array.dtype)

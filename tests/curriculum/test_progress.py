@@ -34,9 +34,8 @@ def test_a_state_comes_back_and_what_waits_counts_from_now():
     again = Children()
     again.load_state_dict(unpack_state(pack_state(trained().state_dict())), now=7.0)
     assert again.lags() == trained().lags()
-    again.recall(12, Kind.HARDER, step=30, now=50.0)  # it was trained on already
-    again.recall(13, Kind.COMPOSED, step=30, now=50.0)  # it is waited for already
-    again.recall(14, Kind.VARIANT, step=30, now=50.0)
+    known = [(12, Kind.HARDER), (13, Kind.COMPOSED), (14, Kind.VARIANT)]  # trained on, waited for, and neither
+    again.recall(known, step=30, now=50.0)
     again.observed([12, 13, 14], step=31, now=60.0)
     assert again.lags()[2:] == [(13, "composed", 21, 53.0), (14, "variant", 1, 10.0)]
 

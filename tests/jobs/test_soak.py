@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.jobs.test_train_throughput import BENCH, run_python
+
 MIB = 2**20
-BENCH = Path(__file__).parents[2] / "jobs" / "bench"
 
 
 @pytest.fixture
@@ -46,8 +45,7 @@ def test_memory_that_a_process_takes_for_itself_is_counted(soak: ModuleType) -> 
 @pytest.mark.slow
 def test_a_short_soak_goes_through_the_real_ring_and_tells_what_each_process_holds() -> None:
     script = "import sys; sys.path.insert(0, sys.argv.pop(1)); import soak; soak.EVERY_S = 0.2; soak.main()"
-    command = [sys.executable, "-c", script, str(BENCH), "--quick", "--exercises", "15000"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    result = run_python(script, str(BENCH), "--quick", "--exercises", "15000", timeout=600)
     assert result.returncode == 0, result.stderr[-2000:]
     figures = json.loads(result.stdout.splitlines()[-1])["figures"]
     assert figures["exercises"] >= 15_000

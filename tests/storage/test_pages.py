@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsa_ray.storage import pages
-from dsa_ray.storage.pages import give_back, grown, inserted, keep_little, zeros
+from dsa_ray.storage.pages import give_back, grown, inserted, keep_little, reaching, zeros
 
 MIB = 2**20
 
@@ -41,6 +41,13 @@ def test_memory_is_taken_by_what_is_written_and_given_back():
     left = resident() - before
     assert 200 * MIB < taken < 300 * MIB  # the copy reads and writes all that the smaller one had room for
     assert left < 16 * MIB
+
+
+def test_an_array_grows_when_it_has_to_and_doubles_at_least():
+    array = np.arange(4, dtype="i4")
+    assert reaching(array, 3) is array
+    assert reaching(array, 4).tolist() == [0, 1, 2, 3, 0, 0, 0, 0]
+    assert len(reaching(array, 40)) == 41
 
 
 @given(data=st.data(), large=st.booleans())
