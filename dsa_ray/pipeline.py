@@ -45,7 +45,7 @@ from dsa_ray.seeding import take_seeds
 from dsa_ray.skills.start import graph_of
 from dsa_ray.stacks import processes
 from dsa_ray.storage.run_folder import RunFolder, storage_of
-from dsa_ray.training.student import StudentError, StudentUnreadable, check_student
+from dsa_ray.training.student_check import StudentError, StudentUnreadable, check_apart
 from dsa_ray.watchdog import Stalled, Watchdog
 
 T = TypeVar("T")
@@ -281,7 +281,7 @@ def _check_student(config: Config) -> None:
     """A student that cannot be trained is a broken configuration. A hub may be out of this process's reach only."""
     student = shipped.resolve(config.student.model)
     try:
-        check_student(student, config.train.row_tokens)
+        check_apart(student, config.train.row_tokens)
     except StudentError as error:
         if Path(student).is_dir() or not isinstance(error, StudentUnreadable):
             raise ConfigError(f"student.model: {error}") from None

@@ -13,7 +13,7 @@ from dsa_ray.live import LiveView
 from dsa_ray.pipeline import _check_student, _Run, run
 from dsa_ray.ring import RingBroken
 from dsa_ray.storage.run_folder import RunFolder
-from dsa_ray.training.student import StudentError, StudentUnreadable
+from dsa_ray.training.student_check import StudentError, StudentUnreadable
 from tests.engines.tiny_model import tiny_llama
 
 
@@ -62,7 +62,7 @@ def test_a_student_of_a_hub_is_refused_alike_but_not_for_being_out_of_reach(
             assert (path, row_tokens) == ("owner/of-a-hub", config.train.row_tokens)
             raise error
 
-        monkeypatch.setattr("dsa_ray.pipeline.check_student", check)
+        monkeypatch.setattr("dsa_ray.pipeline.check_apart", check)
 
     refuse(StudentError("it has no end token"))
     with pytest.raises(ConfigError, match=r"^student\.model: it has no end token"):

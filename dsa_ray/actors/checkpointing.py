@@ -1,4 +1,4 @@
-"""Checkpoints of the ring: what each rank does at a save, and what makes the result the latest.
+"""Checkpoints of the ring: what each rank does at a save. What makes the result the latest is in `commit.py`.
 
 rank       copies model, optimizer and random state into memory   training is blocked: this is all that it waits for
 upload     writes files, the student, the curator's state         a thread of the rank, beside training
@@ -14,16 +14,18 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import ray
 import ray.train
 import torch
 from ray.actor import ActorHandle
-from ray.train import Checkpoint, UserCallback
+from ray.train import Checkpoint
 from ray.train.v2.api.report_config import CheckpointUploadMode
+from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.actors import patient
+from dsa_ray.actors.commit import CHECKPOINTS
 from dsa_ray.config import Config
 from dsa_ray.curriculum.host import CURATOR_STATE
 from dsa_ray.skills.start import GRAPH
@@ -34,17 +36,11 @@ from dsa_ray.storage.versions import versions
 from dsa_ray.training.model_card import CARD, CardFacts, license_of, model_card
 from dsa_ray.training.staging import Staging, saying_when_full
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase  # slow to import, and Ray Train's controller needs `Commit` only
-
 logger = logging.getLogger(__name__)
 
 REPLY_S = 60.0
 """The curator answers within this, or it is gone."""
 SHARDS = "shards"
-CHECKPOINTS = "checkpoints"
-"""Name of Ray Train's experiment, and of the folder."""
-RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
 class SavingEngine(Protocol):
@@ -224,32 +220,3 @@ class Checkpointer:
             base_license=license_of(self._config.student.model),
         )
         return model_card(self._config, facts)
-
-
-class Commit(UserCallback):
-    """In Ray Train's controller: when every rank has uploaded its part, the checkpoint counts."""
-
-    def __init__(self, config: Config, run: str, curator: ActorHandle) -> None:
-        self._train, self._curator = config.train, curator
-        self._url = f"{run}/{CHECKPOINTS}"
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:
-        if checkpoint is None:
-            return
-        store, facts = CheckpointStore(self._url), metrics[0]
-        try:
-            store.commit(facts["name"], facts["ranks"])
-            store.prune(self._train.keep_checkpoints, keep_best=self._train.keep_best)
-        except (CheckpointError, OSError) as error:
-            self._curator.fail.options(max_task_retries=-1).remote(str(error))  # the driver ends the run with this line
-            return
-        blocked_s = max(rank["blocked_s"] for rank in metrics)
-        staging = next((rank["staging"] for rank in metrics if rank["staging"]), "")
-        self._curator.saved.remote({"step": facts["step"], "blocked_s": blocked_s, "staging": staging})
-
-
-def forget_ray_snapshot(checkpoints: str) -> None:
-    """Ray Train's own list of checkpoints is not written atomically and does not know what was pruned: ours counts."""
-    folder = Folder(checkpoints)
-    if folder.exists(RAY_SNAPSHOT):
-        folder.delete(RAY_SNAPSHOT)

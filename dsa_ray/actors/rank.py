@@ -28,7 +28,8 @@ from dsa_ray.training.collate import from_batch
 from dsa_ray.training.flops import peak_tokens_per_s
 from dsa_ray.training.isolation import IsolationError
 from dsa_ray.training.loop import NonFiniteLoss, StepContractError, StepReport, run_rank
-from dsa_ray.training.student import StudentError, load_student
+from dsa_ray.training.student import load_student
+from dsa_ray.training.student_check import StudentError
 
 LASTING = (CheckpointError, ConfigError, IsolationError, NonFiniteLoss, StepContractError, StudentError)
 """What no restart of the ranks can mend: it ends the run at once."""

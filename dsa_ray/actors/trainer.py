@@ -1,7 +1,7 @@
 """The trainer: a Ray Train `TorchTrainer` whose ranks run a DeepSpeed engine over the training stream.
 
 trainer      asks for ranks and readers, and starts all again after a fault
-controller   Ray Train's: one process more; it moves `latest` when all ranks have uploaded (checkpointing.Commit)
+controller   Ray Train's: one process more; it moves `latest` when all ranks have uploaded (commit.py)
 ranks        rank.py
 checkpoint   everything that belongs to the end of step S, in one folder, uploaded beside training (checkpointing.py)
 """
@@ -21,11 +21,10 @@ from ray._private.state import state
 from ray.actor import ActorHandle
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.train import ControllerError, DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from dsa_ray.actors.checkpointing import CHECKPOINTS, Commit, forget_ray_snapshot
+from dsa_ray.actors.commit import CHECKPOINTS, Commit, forget_ray_snapshot
 from dsa_ray.actors.whereabouts import note_process
 from dsa_ray.config import Config, parse
 from dsa_ray.storage.run_folder import RunFolder
@@ -94,6 +93,8 @@ def fit(
 def _fit(
     config: Config, run: RunFolder, student_path: str, curator: ActorHandle, shares: TrainerShares
 ) -> ray.train.Result:
+    from ray.train.torch import TorchConfig, TorchTrainer  # torch, which the driver, who starts this, has no use for
+
     ranks = config.train.ranks
     configure_context()
     forget_ray_snapshot(run.checkpoints)

@@ -18,7 +18,7 @@ from dsa_ray.config import ConfigError
 from dsa_ray.evaluation.exam import Checker, ExamError
 from dsa_ray.generation.answers import final_answer
 from dsa_ray.generation.prompts import student_messages
-from dsa_ray.generation.tokens import with_chat_template
+from dsa_ray.generation.tokens import load_tokenizer, with_chat_template
 
 ACCURACY = "accuracy"
 """The metric of a task made of a local file."""
@@ -162,9 +162,7 @@ def _backend(model: str, gpus: int) -> tuple[str, dict[str, Any]]:
 
 def tokenizer_settings(model: str, folder: str) -> dict[str, str]:
     """The tokenizer for a model that has no chat template: its own with the default one, written into `folder`."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model)
     if tokenizer.chat_template:
         return {}
     with_chat_template(tokenizer).save_pretrained(folder)

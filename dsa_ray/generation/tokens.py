@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dsa_ray.generation.prompts import student_answer, student_messages
@@ -13,6 +15,10 @@ DEFAULT_CHAT_TEMPLATE = (
     "{{ (eos_token + '\n') if message['role'] == 'assistant' else '\n' }}{% endfor %}"
 )
 """What holds for a tokenizer that has no chat template: the messages, one after the other, on lines of their own."""
+
+
+_WHOLE = "TokenizersBackend"
+"""The class that transformers names where nothing but `tokenizer.json` is needed."""
 
 
 class TokenizerError(Exception):
@@ -36,9 +42,7 @@ class StudentTokenizer:
         Raises:
             TokenizerError: it has no end token.
         """
-        from transformers import AutoTokenizer
-
-        self.tokenizer: Any = with_chat_template(AutoTokenizer.from_pretrained(model_path))
+        self.tokenizer: Any = with_chat_template(load_tokenizer(model_path))
         if self.tokenizer.eos_token_id is None:
             raise TokenizerError(f"{model_path}: the tokenizer has no eos_token, which ends an answer")
         self._templates = templates
@@ -89,6 +93,32 @@ class StudentTokenizer:
         """The ids of each text. Together, because a call costs more than a text."""
         found = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [tuple(ids) for ids in found]
+
+
+def load_tokenizer(model_path: str) -> Any:
+    """What `AutoTokenizer` loads, where it can without the library's models and torch, which take 3 s and 350 MB.
+
+    That is a folder of which the library itself says that its `tokenizer.json` is the whole tokenizer.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    if _is_plain(Path(model_path)):
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(model_path)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model_path)
+
+
+def _is_plain(folder: Path) -> bool:
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False  # the library reads on, or says what is wrong
+    plain = isinstance(settings, dict) and settings.get("tokenizer_class") == _WHOLE and "auto_map" not in settings
+    return plain and (folder / "tokenizer.json").is_file()
 
 
 def with_chat_template(tokenizer: Any) -> Any:

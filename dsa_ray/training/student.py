@@ -13,10 +13,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -24,7 +21,8 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 from dsa_ray.config import TrainConfig
-from dsa_ray.generation.tokens import with_chat_template
+from dsa_ray.generation.tokens import load_tokenizer, with_chat_template
+from dsa_ray.training.student_check import StudentError, check_tokenizer
 
 Student: TypeAlias = PreTrainedModel | PeftModel
 
@@ -34,14 +32,6 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 def training_dtype(config: TrainConfig) -> torch.dtype:
     """The type of the weights in forward and backward, and of an exported model."""
     return _DTYPES[config.precision]
-
-
-class StudentError(Exception):
-    """A student that cannot be trained: one clear line."""
-
-
-class StudentUnreadable(StudentError):
-    """Its files cannot be read from here, so nothing is known of it."""
 
 
 def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTokenizerBase]:
@@ -54,54 +44,12 @@ def load_student(path: str, config: TrainConfig) -> tuple[Student, PreTrainedTok
     Raises:
         StudentError: the tokenizer has no end token or more entries than the model; a module or library is missing.
     """
-    tokenizer = with_chat_template(AutoTokenizer.from_pretrained(path))
+    tokenizer = with_chat_template(load_tokenizer(path))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(path, dtype=training_dtype(config), **_quantization(config))
-    _check_tokenizer(path, tokenizer, model.get_input_embeddings().num_embeddings)
+    check_tokenizer(path, tokenizer, model.get_input_embeddings().num_embeddings)
     return prepare(model, config), tokenizer
-
-
-def check_student(path: str, row_tokens: int = 1) -> None:
-    """Refuse what `load_student` or training would, before anything is started: no weights are read.
-
-    Args:
-        row_tokens: length of a packed row.
-
-    Raises:
-        StudentUnreadable: model or tokenizer cannot be read.
-        StudentError: it is no causal LM, knows fewer positions than a row has, or its tokenizer has no
-            end token or more entries than the model.
-    """
-    try:
-        config = AutoConfig.from_pretrained(path)
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise StudentUnreadable(
-            f"{path}: model or tokenizer cannot be read ({str(error).strip().splitlines()[0]})"
-        ) from None
-    own = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    if config.is_encoder_decoder or not (own or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING):
-        raise StudentError(
-            f"{path}: a {config.model_type} model is no causal language model, which a student has to be"
-        )
-    text = config.get_text_config()
-    positions = getattr(text, "max_position_embeddings", None)
-    if positions is not None and positions < row_tokens:
-        raise StudentError(
-            f"{path}: it knows {positions} positions, fewer than train.row_tokens {row_tokens}; lower that"
-        )
-    _check_tokenizer(path, tokenizer, text.vocab_size)
-
-
-def _check_tokenizer(path: str, tokenizer: PreTrainedTokenizerBase, known: int) -> None:
-    if tokenizer.eos_token_id is None:
-        raise StudentError(f"{path}: the tokenizer has no eos_token, which ends an answer; set one and save it again")
-    if len(tokenizer) > known:
-        raise StudentError(
-            f"{path}: the tokenizer has {len(tokenizer)} entries, the model {known}; "
-            "take the model's own tokenizer, or resize its embeddings and save it again"
-        )
 
 
 def prepare(model: PreTrainedModel, config: TrainConfig) -> Student:

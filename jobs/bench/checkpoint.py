@@ -27,7 +27,8 @@ import torch
 from ray.train import Checkpoint, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from dsa_ray.actors.checkpointing import CHECKPOINTS, Checkpointer, Commit, forget_ray_snapshot
+from dsa_ray.actors.checkpointing import Checkpointer
+from dsa_ray.actors.commit import CHECKPOINTS, Commit, forget_ray_snapshot
 from dsa_ray.config import Config, parse
 from dsa_ray.machine import this_machine
 from dsa_ray.storage.state import pack_state

@@ -12,7 +12,7 @@ from dsa_ray.config import ConfigError
 from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.isolation import IsolationError
 from dsa_ray.training.loop import NonFiniteLoss, StepContractError
-from dsa_ray.training.student import StudentError
+from dsa_ray.training.student_check import StudentError
 from tests.engines.ranks import spawn
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsa_ray.generation.prompts import student_messages
-from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE, StudentTokenizer, TokenizerError
+from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE, StudentTokenizer, TokenizerError, load_tokenizer
 
 CHATML = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}</s>\n{% endfor %}"
@@ -63,3 +67,32 @@ def test_the_prompt_is_a_prefix_whatever_the_text(tokenizer: StudentTokenizer, q
     ids, prompt_tokens = tokenizer.encode_exercise(question, answer, answer)
     assert ids[:prompt_tokens] == tokenizer.prompt_ids(question)
     assert 0 < prompt_tokens < len(ids)
+
+
+def test_what_auto_tokenizer_loads_is_loaded_without_torch(tokenizer_path: str) -> None:
+    from transformers import AutoTokenizer
+
+    plain, auto = load_tokenizer(tokenizer_path), AutoTokenizer.from_pretrained(tokenizer_path)
+    assert type(plain) is type(auto)
+    assert plain.get_vocab() == auto.get_vocab()
+    assert plain.special_tokens_map == auto.special_tokens_map
+    code = "import sys; from dsa_ray.generation.tokens import load_tokenizer; load_tokenizer(sys.argv[1]); "
+    code += "assert 'torch' not in sys.modules and 'transformers' in sys.modules"
+    subprocess.run([sys.executable, "-c", code, tokenizer_path], check=True)
+
+
+def test_a_tokenizer_of_a_class_of_its_own_is_left_to_auto_tokenizer(build_tokenizer: Callable[..., str]) -> None:
+    folder = build_tokenizer()
+    settings = Path(folder, "tokenizer_config.json")
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "tokenizer_class": "GPT2Tokenizer"}))
+    assert type(load_tokenizer(folder)).__name__ == "GPT2Tokenizer"
+
+
+@pytest.mark.parametrize("settings", ["{", "[]", "[" * 100_000])
+def test_settings_that_cannot_be_read_are_left_to_auto_tokenizer(
+    build_tokenizer: Callable[..., str], settings: str
+) -> None:
+    folder = build_tokenizer()
+    Path(folder, "tokenizer_config.json").write_text(settings)
+    with pytest.raises((ValueError, AttributeError, RecursionError)):
+        load_tokenizer(folder)

@@ -5,21 +5,18 @@ import torch
 from peft import PeftModel
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
-    PreTrainedConfig,
     PreTrainedTokenizerFast,
-    T5Config,
-    ViTConfig,
 )
 
 from dsa_ray.config import TrainConfig
 from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
 from dsa_ray.training import student as student_module
-from dsa_ray.training.student import StudentError, check_student, load_student, prepare
+from dsa_ray.training.student import load_student, prepare
+from dsa_ray.training.student_check import StudentError
 from dsa_ray.training.torch_engine import TorchEngine
 from tests.training.builders import VOCABULARY, greedy, random_row, tiny_model
 
@@ -182,17 +179,3 @@ def test_4_bit_weights_without_their_library_are_refused_in_one_line(
     monkeypatch.setattr(student_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(StudentError, match="nf4 needs bitsandbytes; pip install"):
         load_student(folder, TrainConfig(lora_rank=4, quantize="nf4"))
-
-
-def test_a_student_of_fewer_positions_than_a_row_has_is_refused(folder: str) -> None:
-    positions = AutoConfig.from_pretrained(folder).max_position_embeddings
-    check_student(folder, positions)
-    with pytest.raises(StudentError, match=f"knows {positions} positions, fewer than train.row_tokens {positions + 1}"):
-        check_student(folder, positions + 1)
-
-
-@pytest.mark.parametrize("config", [T5Config(), ViTConfig()])
-def test_what_is_no_causal_language_model_is_refused(folder: str, config: PreTrainedConfig) -> None:
-    config.save_pretrained(folder)
-    with pytest.raises(StudentError, match=f"a {config.model_type} model is no causal language model"):
-        check_student(folder)
