@@ -46,6 +46,7 @@ from dsa_ray.machine import ClusterShape
 from dsa_ray.placement import Placement, bundles, node_of, plan, settle, teacher_share
 from dsa_ray.preflight import joins_cluster
 from dsa_ray.records import Scope
+from dsa_ray.storage.pages import keep_little
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.streams.generation import StreamPlan
 from dsa_ray.watchdog import Stalled
@@ -107,6 +108,7 @@ class Ring:
     def start(self) -> Placement:
         """Join or start the cluster, check the plan against it, start curator, replicas, streams."""
         config = self._config
+        keep_little()  # this process watches, and computes nothing
         connect(config, self._run.path)
         self._placement = placement = place(config, self._scope)
         plain = config.model_dump(mode="json")
@@ -375,7 +377,7 @@ class Ring:
         recorder = RecorderActor.options(
             name=self._name("recorder"),
             num_cpus=placement["recorder"].cpus,
-            max_concurrency=3,
+            max_concurrency=4,
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
             resources=node_of(config, "core"),

@@ -48,15 +48,14 @@ class Recorder:
         self._size, self._wait_s = size, wait_s
         self._committing = threading.Lock()
         self._done = _Ids()
-        self.hashes = array("q")
-        """Content hashes of everything written: what the next opening of the stream knows as duplicates."""
+        self._hashes = array("q")
         self._counts = {"written": 0, "rejected": 0, "repeated": 0, "segments": 0}
 
     def remember(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows of the journal that an earlier process wrote."""
         for row in rows:
             self._done.add(row["id"])
-            self.hashes.append(row["content_hash"])
+            self._hashes.append(row["content_hash"])
 
     def run(self, batches: Iterable[Examined]) -> None:
         """Commit everything that the source gives; returns at its end, raises what it raises."""
@@ -69,6 +68,12 @@ class Recorder:
         """Commit written rows (JSON) that came by another way than the stream. One that is there is left as it is."""
         with self._committing:
             self._commit([(True, row) for row in rows])
+
+    def take_hashes(self) -> array[int]:
+        """Content hashes of what was written or remembered since the last call."""
+        with self._committing:
+            taken, self._hashes = self._hashes, array("q")
+        return taken
 
     def stats(self) -> dict[str, int]:
         """Rows written, rejected and dropped as repeated, and segments, by this process."""
@@ -87,7 +92,7 @@ class Recorder:
                 rejections.append(row)
         if rows:
             segment = self._journal.write(rows)
-            self.hashes.extend(row["content_hash"] for row in rows)
+            self._hashes.extend(row["content_hash"] for row in rows)
             self._accept(segment, [numbers(row, place) for place, row in enumerate(rows)])
         if rejections:
             self._reject(rejections)

@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from dsa_ray.actors import patient
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.actors.whereabouts import note_process
+from dsa_ray.generation.seen import rising
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
 from dsa_ray.storage.pages import give_back, keep_little
 from dsa_ray.storage.texts import STREAM
@@ -25,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 OPENINGS = "openings"
 """The journal's stream with one segment for each opening of the generation stream."""
+REPLY_S = 60.0
+"""The recorder answers an examiner within this, or it is gone."""
 CRASHES = 3
 """So many crashes of the stream in a row, with nothing written between them, end the run."""
 
@@ -38,14 +43,15 @@ class GenerationFault(Exception):
 class RecorderActor:
     """Opens the generation stream, records it, and opens it again until generation is over.
 
-    Use with `max_concurrency` of at least 3, so that `stats` and `take` answer while `run` runs. All may be called
-    again after a restart: what the journal holds is known, and what a replica was not confirmed comes once more.
+    Use with `max_concurrency` of at least 4, so that `known`, `stats` and `take` answer while `run` runs. All may be
+    called again after a restart: what the journal holds is known, and what a replica was not confirmed comes once more.
 
     Args:
         journal: folder or URI of the run's journal.
         curator: name of the actor with `accept`, `reject` and `generation_over`.
         replicas: names of the `ReplicaActor`s.
-        examiner: makes an examiner that knows the given content hashes; runs in the examiner's own actor.
+        examiner: makes an examiner that knows the given content hashes (int64, rising); runs in the examiner's own
+            actor.
         plan: shares and bounds of the stream.
         stall_s: how long the curator may be away.
     """
@@ -55,7 +61,7 @@ class RecorderActor:
         journal: str,
         curator: str,
         replicas: Sequence[str],
-        examiner: Callable[[Sequence[int]], Examines],
+        examiner: Callable[[np.ndarray], Examines],
         plan: StreamPlan,
         stall_s: float,
     ) -> None:
@@ -67,6 +73,9 @@ class RecorderActor:
         self._openings = SegmentWriter(journal, OPENINGS)
         self._last = 0, 0.0
         """Batches of the last opening of this process, and seconds that it lasted."""
+        self._known = ray.put(rising())
+        """Hashes of all that was written when the stream was last opened, in shared memory: once for this process and
+        all examiners."""
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
@@ -97,7 +106,9 @@ class RecorderActor:
                 logger.warning("the generation stream is opened anew: %s", _one_line(error))
 
     def _open(self) -> Iterator[Examined]:
-        examiner = functools.partial(self._examiner, self._recorder.hashes[:])
+        fresh = np.frombuffer(self._recorder.take_hashes(), np.int64)
+        self._known = ray.put(rising(ray.get(self._known, timeout=REPLY_S), fresh))
+        examiner = functools.partial(_knowing, ray.get_runtime_context().current_actor, self._examiner)
         # Replicas serve the newest reader alone. Counted on disk: a clock that was set back, or another machine's,
         # would make the readers of a recorder that was started anew look older than those of its predecessor.
         opened = 1 + self._openings.write([{"at": round(time.time(), 3)}])
@@ -112,6 +123,10 @@ class RecorderActor:
                 yield batch
         finally:
             self._last = count, time.monotonic() - began
+
+    def known(self) -> list[ray.ObjectRef]:
+        """Where the content hashes lie that an examiner has to know (int64, rising)."""
+        return [self._known]
 
     def take(self, rows: Sequence[str]) -> None:
         """Written rows (JSON) from elsewhere, as `Recorder.take`: durable, and known to the curator, on return."""
@@ -138,6 +153,13 @@ class RecorderActor:
             raise GenerationFault("the curator died") from error
         except patient.ActorAway as error:
             raise GenerationFault(f"the curator was away for {self._stall_s:g} s (watch.stall_s)") from error
+
+
+def _knowing(recorder: ActorHandle, examiner: Callable[[np.ndarray], Examines]) -> Examines:
+    """In the examiner's actor. Passed along with the stream the hashes would lie in every process that it goes through,
+    in some of them twice."""
+    (known,) = ray.get(recorder.known.remote(), timeout=REPLY_S)
+    return examiner(ray.get(known, timeout=REPLY_S))
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ is no item: the engine's own word, the schema, and the length of a training row.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dsa_ray.config import Config, ConfigError
@@ -19,7 +19,7 @@ from dsa_ray.generation.decontamination import EvaluationIndex, load_questions
 from dsa_ray.generation.mathematics import wrong_equation
 from dsa_ray.generation.near_duplicates import NearDuplicates
 from dsa_ray.generation.parse import ParseFailure, clean, parse
-from dsa_ray.generation.seen import SeenHashes
+from dsa_ray.generation.seen import KnownHashes, SeenHashes
 from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.generation.words import SpanIndex, content_hash, hash64
 from dsa_ray.records import (
@@ -83,14 +83,14 @@ class Examiner:
     """
 
     def __init__(
-        self, config: Config, tokenizer: StudentTokenizer, held_out: Sequence[str], known_hashes: Iterable[int] = ()
+        self, config: Config, tokenizer: StudentTokenizer, held_out: Sequence[str], known_hashes: KnownHashes = ()
     ) -> None:
         """
         Args:
             config: for its `generate` section; the evaluation sets that it names are read here.
             tokenizer: the student's.
             held_out: exam questions that must not get into the data.
-            known_hashes: content hashes of what was accepted before.
+            known_hashes: content hashes of what was accepted before, as `SeenHashes` takes them.
         """
         self._generate = config.generate
         self._tokenizer = tokenizer
@@ -298,7 +298,7 @@ def _cut(written: Written, tokens: int) -> Written:
 
 
 def make_examiner(
-    config: Config, student: str, held_out: Sequence[str], known: Iterable[int] = (), journal: str | None = None
+    config: Config, student: str, held_out: Sequence[str], known: KnownHashes = (), journal: str | None = None
 ) -> Examiner:
     """An examiner with the tokenizer of the model at `student`, inside the process that will use it.
 

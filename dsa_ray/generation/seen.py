@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from dsa_ray.storage.pages import inserted
 
 _MERGE = 16_384
 """So many new ones lie in a dict before they join the sorted arrays."""
+KnownHashes: TypeAlias = Iterable[int] | np.ndarray
 NOBODY = -1
 """Whose a hash is that was known before."""
 
@@ -18,25 +20,26 @@ class SeenHashes:
     """Which item a 64-bit hash belongs to. The first one keeps it.
 
     Args:
-        known: hashes of items that are not told apart.
+        known: hashes of items that are not told apart. An array has to rise (int64); it is searched where it lies, be
+            it in shared memory, and not copied.
     """
 
-    def __init__(self, known: Iterable[int] = ()) -> None:
-        self._hashes = np.unique(np.fromiter(known, np.int64))
-        self._items = np.full(len(self._hashes), NOBODY, np.int32)
+    def __init__(self, known: KnownHashes = ()) -> None:
+        self._known = known if isinstance(known, np.ndarray) else rising(np.fromiter(known, np.int64))
+        self._hashes, self._items = np.zeros(0, np.int64), np.zeros(0, np.int32)
         self._recent: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._hashes) + len(self._recent)
+        return len(self._known) + len(self._hashes) + len(self._recent)
 
     def get(self, digest: int) -> int | None:
         """The item of a hash, `NOBODY` for one known before; None where it was never seen."""
         if digest in self._recent:
             return self._recent[digest]
-        place = int(np.searchsorted(self._hashes, digest))
-        if place < len(self._hashes) and self._hashes.item(place) == digest:
+        place = _place(self._hashes, digest)
+        if place is not None:
             return self._items.item(place)
-        return None
+        return None if _place(self._known, digest) is None else NOBODY
 
     def add(self, digest: int, item: int) -> None:
         """Remember the item of a hash, unless it has one."""
@@ -52,3 +55,13 @@ class SeenHashes:
         places = np.searchsorted(self._hashes, hashes)
         self._items = inserted(self._items, places, np.array(items, np.int32))
         self._hashes, self._recent = inserted(self._hashes, places, hashes), {}
+
+
+def rising(*hashes: np.ndarray) -> np.ndarray:
+    """All of these hashes, each once and in order: what `SeenHashes` may know."""
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *hashes]))
+
+
+def _place(hashes: np.ndarray, digest: int) -> int | None:
+    place = int(np.searchsorted(hashes, digest))
+    return place if place < len(hashes) and hashes.item(place) == digest else None

@@ -1,9 +1,20 @@
 import random
 
+import numpy as np
 import pytest
 
 from dsa_ray.generation import seen
-from dsa_ray.generation.seen import NOBODY, SeenHashes
+from dsa_ray.generation.seen import NOBODY, SeenHashes, rising
+
+
+def test_what_is_known_is_searched_where_it_lies() -> None:
+    known = rising(np.array([7, -3]), np.array([7, 2**62]))
+    known.flags.writeable = False
+    hashes = SeenHashes(known)
+    hashes.add(7, 5)
+    hashes.add(8, 6)
+    assert [hashes.get(digest) for digest in (-3, 7, 2**62, 8, 9)] == [NOBODY, NOBODY, NOBODY, 6, None]
+    assert len(hashes) == 4
 
 
 def test_hashes_are_found_as_a_dict_finds_them_before_and_after_they_are_merged(

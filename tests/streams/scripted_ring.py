@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from dsa_ray.records import Assignment, Completion, Exercise, Rejection, Written
 from tests.engines.scripted import assignment
@@ -81,12 +83,20 @@ class Examiner:
         )
 
 
-def examiner(known: Sequence[int]) -> Examiner:
+def examiner(known: np.ndarray) -> Examiner:
     """What the recorder makes examiners with."""
     return Examiner()
 
 
-def broken_examiner(known: Sequence[int]) -> Examiner:
+def noting_examiner(folder: Path, known: np.ndarray) -> Examiner:
+    """One that writes down what it is told of."""
+    assert not known.flags.writeable or not len(known), "it lies in shared memory"
+    with (folder / "known.jsonl").open("a") as file:
+        file.write(json.dumps(known.tolist()) + "\n")
+    return Examiner()
+
+
+def broken_examiner(known: np.ndarray) -> Examiner:
     """One that raises: a broken contract, not a rejection."""
 
     class Broken(Examiner):

@@ -1,3 +1,5 @@
+import functools
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.generation import StreamPlan
 from tests.engines.scripted import config
-from tests.streams.scripted_ring import Curator, broken_examiner, examiner
+from tests.streams.scripted_ring import Curator, broken_examiner, examiner, noting_examiner
 
 pytestmark = pytest.mark.ring
 CPUS = 2
@@ -41,7 +43,7 @@ def ring(
         )
         for n, name in enumerate(names)
     ]
-    recorder = RecorderActor.options(num_cpus=0.1, max_concurrency=2).remote(
+    recorder = RecorderActor.options(num_cpus=0.1, max_concurrency=4).remote(
         str(folder), f"curator-{mark}", names, make, plan, 60.0
     )
     return curator, replicas, recorder
@@ -87,13 +89,20 @@ def test_no_assignment_is_lost_or_doubled_though_a_replica_dies_half_way(tmp_pat
 
 def test_the_stream_is_opened_anew_again_and_again_and_after_a_readers_death_without_loss(tmp_path: Path):
     total = 1500
-    curator, _replicas, recorder = ring(tmp_path, total, StreamPlan(reopen_s=6.0))
+    noting = functools.partial(noting_examiner, tmp_path)
+    curator, _replicas, recorder = ring(tmp_path, total, StreamPlan(reopen_s=6.0), noting)
     run = recorder.run.remote()
     wait_for(curator, 100)
     reader().kill()
     ray.get(run, timeout=120)
     assert ray.get(curator.account.remote())["accepted"] == dict.fromkeys(range(total), 1)
     assert sorted(recorded(tmp_path)) == list(range(total))
+    hashes = [row["content_hash"] for _, rows in iter_segments(str(tmp_path), STREAM) for row in rows]
+    first, *following = [json.loads(line) for line in (tmp_path / "known.jsonl").read_text().splitlines()]
+    assert first == []
+    assert following
+    for known in following:  # all that was written when the stream was opened, in order
+        assert known == sorted(set(hashes[: len(known)]))
 
 
 def test_an_examiner_that_raises_ends_the_stream_with_its_own_words(tmp_path: Path):
