@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -76,6 +77,8 @@ class RecorderActor:
         self._known = ray.put(rising())
         """Hashes of all that was written when the stream was last opened, in shared memory: once for this process and
         all examiners."""
+        self._fresh = array("q")
+        """Hashes on their way there."""
         self._recorder = Recorder(
             SegmentWriter(journal, STREAM),
             accept=lambda segment, rows: self._tell("accept", segment, rows),
@@ -106,8 +109,9 @@ class RecorderActor:
                 logger.warning("the generation stream is opened anew: %s", _one_line(error))
 
     def _open(self) -> Iterator[Examined]:
-        fresh = np.frombuffer(self._recorder.take_hashes(), np.int64)
-        self._known = ray.put(rising(ray.get(self._known, timeout=REPLY_S), fresh))
+        self._fresh.extend(self._recorder.take_hashes())
+        known = ray.get(self._known, timeout=REPLY_S)
+        self._known, self._fresh = ray.put(rising(known, np.array(self._fresh, np.int64))), array("q")
         examiner = functools.partial(_knowing, ray.get_runtime_context().current_actor, self._examiner)
         # Replicas serve the newest reader alone. Counted on disk: a clock that was set back, or another machine's,
         # would make the readers of a recorder that was started anew look older than those of its predecessor.

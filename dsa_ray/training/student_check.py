@@ -16,6 +16,8 @@ from dsa_ray.generation.tokens import load_tokenizer
 
 REFUSED = 3
 """Exit status of the process that looks; its last line says why."""
+LOOK_S = 600.0
+"""It looks for so long at most: a hub may be slow."""
 
 
 class StudentError(Exception):
@@ -31,7 +33,10 @@ def check_apart(path: str, row_tokens: int = 1) -> None:
     # Where this process finds its modules: a job's working directory, an editable install.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", __name__, path, str(row_tokens)]
-    looked = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    try:
+        looked = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LOOK_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise StudentUnreadable(f"{path}: model or tokenizer cannot be read (not within {LOOK_S:g} s)") from None
     if looked.returncode == REFUSED:
         refusal = json.loads(looked.stdout.splitlines()[-1])
         raise (StudentError if refusal["read"] else StudentUnreadable)(refusal["why"])

@@ -48,6 +48,12 @@ def test_a_process_of_its_own_says_the_same_and_leaves_no_torch_behind(folder: s
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_hub_that_does_not_answer_is_out_of_reach(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsa_ray.training.student_check.LOOK_S", 0.01)
+    with pytest.raises(StudentUnreadable, match=r"cannot be read \(not within 0.01 s\)"):
+        check_apart(folder)
+
+
 def test_a_process_that_breaks_is_no_verdict_on_the_student(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsa_ray.training.student_check.__name__", "dsa_ray.training.no_such_module")
     with pytest.raises(RuntimeError, match="looking at the student failed"):
