@@ -18,9 +18,8 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from dsa_ray.actors import patient
 from dsa_ray.actors.recorder import Recorder
 from dsa_ray.actors.whereabouts import note_process
-from dsa_ray.generation.seen import rising
 from dsa_ray.storage.journal import SegmentWriter, iter_segments
-from dsa_ray.storage.pages import give_back, keep_little
+from dsa_ray.storage.pages import distinct, give_back, keep_little
 from dsa_ray.storage.texts import STREAM
 from dsa_ray.streams.batches import Examined, Examines
 from dsa_ray.streams.generation import StreamPlan, build_generation_stream, examined, handle_of, opening_s
@@ -74,7 +73,7 @@ class RecorderActor:
         self._openings = SegmentWriter(journal, OPENINGS)
         self._last = 0, 0.0
         """Batches of the last opening of this process, and seconds that it lasted."""
-        self._known = ray.put(rising())
+        self._known = ray.put(distinct())
         """Hashes of all that was written when the stream was last opened, in shared memory: once for this process and
         all examiners."""
         self._fresh = array("q")
@@ -111,7 +110,7 @@ class RecorderActor:
     def _open(self) -> Iterator[Examined]:
         self._fresh.extend(self._recorder.take_hashes())
         known = ray.get(self._known, timeout=REPLY_S)
-        self._known, self._fresh = ray.put(rising(known, np.array(self._fresh, np.int64))), array("q")
+        self._known, self._fresh = ray.put(distinct(known, np.array(self._fresh, np.int64))), array("q")
         examiner = functools.partial(_knowing, ray.get_runtime_context().current_actor, self._examiner)
         # Replicas serve the newest reader alone. Counted on disk: a clock that was set back, or another machine's,
         # would make the readers of a recorder that was started anew look older than those of its predecessor.

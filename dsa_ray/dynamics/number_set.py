@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsa_ray.storage.pages import inserted
+from dsa_ray.storage.pages import distinct, inserted
 
 _MERGE = 16_384
 """So many new ones lie in a Python set before they join the sorted array."""
@@ -20,7 +20,7 @@ class NumberSet:
     """
 
     def __init__(self, numbers: Sequence[int] | np.ndarray = ()) -> None:
-        self._sorted = np.unique(np.asarray(numbers, np.int64))
+        self._sorted = distinct(np.asarray(numbers, np.int64))
         self._recent: set[int] = set()
 
     def __len__(self) -> int:

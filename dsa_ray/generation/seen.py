@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dsa_ray.storage.pages import inserted
+from dsa_ray.storage.pages import distinct, inserted
 
 _MERGE = 16_384
 """So many new ones lie in a dict before they join the sorted arrays."""
@@ -25,7 +25,7 @@ class SeenHashes:
     """
 
     def __init__(self, known: KnownHashes = ()) -> None:
-        self._known = known if isinstance(known, np.ndarray) else rising(np.fromiter(known, np.int64))
+        self._known = known if isinstance(known, np.ndarray) else distinct(np.fromiter(known, np.int64))
         self._hashes, self._items = np.zeros(0, np.int64), np.zeros(0, np.int32)
         self._recent: dict[int, int] = {}
 
@@ -55,11 +55,6 @@ class SeenHashes:
         places = np.searchsorted(self._hashes, hashes)
         self._items = inserted(self._items, places, np.array(items, np.int32))
         self._hashes, self._recent = inserted(self._hashes, places, hashes), {}
-
-
-def rising(*hashes: np.ndarray) -> np.ndarray:
-    """All of these hashes, each once and in order: what `SeenHashes` may know."""
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *hashes]))
 
 
 def _place(hashes: np.ndarray, digest: int) -> int | None:

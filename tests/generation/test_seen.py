@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from dsa_ray.generation import seen
-from dsa_ray.generation.seen import NOBODY, SeenHashes, rising
+from dsa_ray.generation.seen import NOBODY, SeenHashes
+from dsa_ray.storage.pages import distinct
 
 
 def test_what_is_known_is_searched_where_it_lies() -> None:
-    known = rising(np.array([7, -3]), np.array([7, 2**62]))
+    known = distinct(np.array([7, -3]), np.array([7, 2**62]))
     known.flags.writeable = False
     hashes = SeenHashes(known)
     hashes.add(7, 5)

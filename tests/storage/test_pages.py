@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsa_ray.storage import pages
-from dsa_ray.storage.pages import give_back, grown, inserted, keep_little, reaching, zeros
+from dsa_ray.storage.pages import distinct, give_back, grown, inserted, keep_little, reaching, zeros
 
 MIB = 2**20
 
@@ -16,6 +16,17 @@ MIB = 2**20
 def resident() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
+
+
+NUMBERS = st.lists(st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1)), max_size=30)
+
+
+@given(st.lists(NUMBERS, max_size=4))
+def test_distinct_numbers_are_those_of_all_arrays_once_and_rising(lists: list[list[int]]) -> None:
+    arrays = [np.array(numbers, np.int64) for numbers in lists]
+    made = distinct(*arrays)
+    assert made.dtype == np.int64
+    assert made.tolist() == sorted({number for numbers in lists for number in numbers})
 
 
 @pytest.mark.parametrize("shape", [0, 5, 100_000, (3, 2), (50_000, 2)])
