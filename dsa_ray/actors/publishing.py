@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import ray.train
 import torch
 from ray.actor import ActorHandle
+from transformers import PreTrainedTokenizerBase
 
 from dsa_ray.actors import patient
 from dsa_ray.actors.checkpointing import REPLY_S, SavingEngine
 from dsa_ray.storage.checkpoints import step_name
 from dsa_ray.storage.filesystem import Folder
 from dsa_ray.training.staging import saying_when_full
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 PUBLISHED = "published"
 """Folder of the snapshots in a run."""

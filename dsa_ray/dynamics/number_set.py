@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsa_ray.storage.pages import distinct, inserted
+from dsa_ray.storage.pages import distinct, inserted, place_of
 
 _MERGE = 16_384
 """So many new ones lie in a Python set before they join the sorted array."""
@@ -27,10 +27,7 @@ class NumberSet:
         return len(self._sorted) + len(self._recent)
 
     def __contains__(self, number: int) -> bool:
-        if number in self._recent:
-            return True
-        place = int(np.searchsorted(self._sorted, number))
-        return place < len(self._sorted) and self._sorted.item(place) == number
+        return number in self._recent or place_of(number, self._sorted) is not None
 
     def add(self, number: int) -> None:
         if number not in self:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dsa_ray.storage.pages import distinct, inserted
+from dsa_ray.storage.pages import distinct, inserted, place_of
 
 _MERGE = 16_384
 """So many new ones lie in a dict before they join the sorted arrays."""
@@ -36,10 +36,10 @@ class SeenHashes:
         """The item of a hash, `NOBODY` for one known before; None where it was never seen."""
         if digest in self._recent:
             return self._recent[digest]
-        place = _place(self._hashes, digest)
+        place = place_of(digest, self._hashes)
         if place is not None:
             return self._items.item(place)
-        return None if _place(self._known, digest) is None else NOBODY
+        return None if place_of(digest, self._known) is None else NOBODY
 
     def add(self, digest: int, item: int) -> None:
         """Remember the item of a hash, unless it has one."""
@@ -55,8 +55,3 @@ class SeenHashes:
         places = np.searchsorted(self._hashes, hashes)
         self._items = inserted(self._items, places, np.array(items, np.int32))
         self._hashes, self._recent = inserted(self._hashes, places, hashes), {}
-
-
-def _place(hashes: np.ndarray, digest: int) -> int | None:
-    place = int(np.searchsorted(hashes, digest))
-    return place if place < len(hashes) and hashes.item(place) == digest else None

@@ -15,8 +15,6 @@ DEFAULT_CHAT_TEMPLATE = (
     "{{ (eos_token + '\n') if message['role'] == 'assistant' else '\n' }}{% endfor %}"
 )
 """What holds for a tokenizer that has no chat template: the messages, one after the other, on lines of their own."""
-
-
 _WHOLE = "TokenizersBackend"
 """The class that transformers names where nothing but `tokenizer.json` is needed."""
 

@@ -63,6 +63,12 @@ def distinct(*arrays: np.ndarray) -> np.ndarray:
     return ordered[first]
 
 
+def place_of(number: int, ordered: np.ndarray) -> int | None:
+    """Where a number lies in what `distinct` gave; None where it does not."""
+    place = int(np.searchsorted(ordered, number))
+    return place if place < len(ordered) and ordered.item(place) == number else None
+
+
 def keep_little() -> None:
     """Let malloc hold as little of what is freed as it can, from now on: for a process that computes little and lives
     long. Its threads share two arenas, and what is large gets pages of its own. Only in glibc.
