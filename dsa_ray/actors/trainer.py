@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 import ray.train
+from ray._private import ray_constants
 from ray._private.state import state
 from ray.actor import ActorHandle
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
@@ -52,11 +53,21 @@ class TrainerShares:
     """Of those on which their readers may lie."""
 
 
+def asking_here() -> dict[str, Any]:
+    """Runtime environment of an actor that, with all that it starts, asks this cluster about the state of actors.
+
+    Otherwise Ray's state API asks the cluster whose address a `ray start` last left on the machine. Ray Train asks it
+    whether its controller is alive: a cluster that is gone holds the end of training up by its timeouts, 38 s, and one
+    that lives knows of no such controller, upon which Ray Train takes the room of its ranks away.
+    """
+    return {"env_vars": {ray_constants.RAY_ADDRESS_ENVIRONMENT_VARIABLE: ray.get_runtime_context().gcs_address}}
+
+
 @ray.remote(num_cpus=0)
 class TrainerActor:
     """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor.
 
-    Called again after a restart, `fit` goes on from the latest checkpoint.
+    Called again after a restart, `fit` goes on from the latest checkpoint. To be made with `asking_here`.
     """
 
     def fit(self, config: dict[str, Any], run: str, student_path: str, curator: ActorHandle, shares: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ import ray
 from ray.train import ControllerError
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.util.placement_group import placement_group
+from ray.util.state import get_actor
 
 from dsa_ray.actors import trainer
+from dsa_ray.actors.own_ray import start_ray
 
 
 def fit_with(monkeypatch: pytest.MonkeyPatch, *outcomes: Any) -> tuple[Any, list[Any]]:
@@ -56,6 +60,33 @@ def test_room_that_a_former_controller_holds_is_free_again(monkeypatch: pytest.M
     ray.kill(second)
     trainer.free_rooms()
     assert ray.get(Controller.remote().hold.remote())
+
+
+@ray.remote(num_cpus=0)
+class Asking:
+    """As Ray Train's actors: started by others, it asks for the state of an actor."""
+
+    def state(self) -> str:
+        return get_actor(ray.get_runtime_context().get_actor_id(), timeout=10).state
+
+    def state_of_a_child(self) -> str:
+        return ray.get(Asking.remote().state.remote())
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("no_ray_left")
+def test_what_the_trainer_starts_asks_its_own_cluster_though_another_left_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="r") as folder:  # its sockets' paths may not be long
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        Path(folder, "ray").mkdir()
+        Path(folder, "ray", "ray_current_cluster").write_text("127.0.0.1:9")
+        start_ray(1, include_dashboard=True, dashboard_host="127.0.0.1", configure_logging=False)
+        asking = Asking.options(runtime_env=trainer.asking_here()).remote()
+        assert ray.get(asking.state_of_a_child.remote(), timeout=30.0) == "ALIVE"
+        ray.shutdown()
 
 
 def test_any_other_fault_of_the_controller_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
