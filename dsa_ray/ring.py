@@ -445,6 +445,8 @@ def _environment(run: str) -> dict[str, str]:
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
         # Nothing here asks it, and it lies on any node, which an autoscaler then never takes back.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+        # Between looks at the ranks: until one that has ended is seen, and the end of training.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     }
 
 

@@ -58,7 +58,7 @@ def asking_here() -> dict[str, Any]:
 
     Otherwise Ray's state API asks the cluster whose address a `ray start` last left on the machine. Ray Train asks it
     whether its controller is alive: a cluster that is gone holds the end of training up by its timeouts, 38 s, and one
-    that lives knows of no such controller, upon which Ray Train takes the room of its ranks away.
+    that lives knows of no such controller, upon which nobody would free the room of its ranks any more.
     """
     return {"env_vars": {ray_constants.RAY_ADDRESS_ENVIRONMENT_VARIABLE: ray.get_runtime_context().gcs_address}}
 
