@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +23,23 @@ ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).parent / "ray")
 
 
+@contextlib.contextmanager
+def ray_folder() -> Iterator[str]:
+    """A folder for RAY_TMPDIR, short because sockets lie in it: a head node leaves its address there when it ends, and
+    in /tmp, where it would be by default, each `ray.init` without an address tries to join it ever after."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
+def home(tmp_path: Path) -> Iterator[dict[str, str]]:
     """An environment with a token of its own."""
-    environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)}
-    environment.pop("RAY_ADDRESS", None)
-    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
-    return environment
+    with ray_folder() as folder:
+        own = {"HOME": str(tmp_path), "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **own}
+        environment.pop("RAY_ADDRESS", None)
+        subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
+        yield environment
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ray.util.state import get_actor
 
 from dsa_ray.actors import trainer
 from dsa_ray.actors.own_ray import start_ray
+from tests.test_job_cluster import ray_folder
 
 
 def fit_with(monkeypatch: pytest.MonkeyPatch, *outcomes: Any) -> tuple[Any, list[Any]]:
@@ -79,7 +79,7 @@ class Asking:
 def test_what_the_trainer_starts_asks_its_own_cluster_though_another_left_its_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="r") as folder:  # its sockets' paths may not be long
+    with ray_folder() as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
         Path(folder, "ray").mkdir()
         Path(folder, "ray", "ray_current_cluster").write_text("127.0.0.1:9")

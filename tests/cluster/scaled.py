@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import ray
 
-from tests.test_job_cluster import free_port, wait_for_port
+from tests.test_job_cluster import free_port, ray_folder, wait_for_port
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).parent / "ray")
@@ -51,7 +51,8 @@ def scaled_cluster(
     command += [f"--object-store-memory={STORE_BYTES}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={free_port()}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    with open(folder / "head.txt", "w") as output:
+    with ray_folder() as rays, open(folder / "head.txt", "w") as output:
+        environment["RAY_TMPDIR"] = rays
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
             wait_for_port(port)
