@@ -442,6 +442,8 @@ def _environment(run: str) -> dict[str, str]:
         RUN_VARIABLE: run,
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_NO_USAGE_STATS": "1",
+        # glibc gives each thread an arena, which keeps what was freed in it; Ray's processes have dozens of threads.
+        "MALLOC_ARENA_MAX": "2",
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
         # Nothing here asks it, and it lies on any node, which an autoscaler then never takes back.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
