@@ -7,6 +7,10 @@ bounds what is out at one time: it is the backpressure on generation and the bou
 A request that was out when its replica died is given out again. After the second death it is suspect: it goes out
 alone, to a replica that holds nothing else, and if that one dies too it is closed as poison. So one poison prompt
 costs a few restarts, and no other request.
+
+A request whose answer could not be read goes to another replica of its teacher, if one is there, and its last attempt
+waits for one that is still to come: a broken one, which is quick to ask again, would else spend all attempts of what
+little there is to write while the graph is drawn.
 """
 
 from __future__ import annotations
@@ -20,6 +24,10 @@ from dsa_ray.dynamics.number_set import NumberSet
 from dsa_ray.records import REVIEW_KINDS, ExerciseRequest, Kind, Order
 
 SUSPECT_DEATHS = 2
+ELSEWHERE_S = 30.0
+"""So long another replica is waited for at most, seconds of the caller's clock."""
+THERE_S = 5.0
+"""A replica that asked in the last so many seconds, or that holds requests, is there."""
 _NTH_BITS = _CYCLE_BITS = 16
 
 
@@ -65,10 +73,14 @@ class _Queues:
         else:
             (self.children if request.cause is not None else self.normal).appendleft(request)
 
-    def take(self) -> ExerciseRequest | None:
-        """The next that need not go alone."""
-        queue = self.reviews or self.children or self.normal
-        return queue.popleft() if queue else None
+    def take(self, barred: Container[int] = ()) -> ExerciseRequest | None:
+        """The next that need not go alone, and is not barred by its id."""
+        for queue in (self.reviews, self.children, self.normal):
+            for place, request in enumerate(queue):
+                if request.id not in barred:
+                    del queue[place]
+                    return request
+        return None
 
 
 class RequestBook:
@@ -80,6 +92,7 @@ class RequestBook:
         timeout_s: a lease older than this is given to another replica.
         seed: seed of the run; every attempt of every request has a sampling seed of its own.
         route: the number of the teacher that writes an attempt of a request; without it there is one, 0.
+        replicas: how many replicas a teacher should have.
     """
 
     def __init__(
@@ -89,15 +102,22 @@ class RequestBook:
         timeout_s: float,
         seed: int,
         route: Callable[[ExerciseRequest], int] = lambda request: 0,
+        replicas: Callable[[int], int] = lambda teacher: 1,
     ) -> None:
         self._slots = slots
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._seed = seed
         self._route = route
+        self._replicas = replicas
         self._queues: defaultdict[int, _Queues] = defaultdict(_Queues)
         self._deaths: Counter[int] = Counter()
         self._poison: list[ExerciseRequest] = []
+        self._asked: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        """When each replica of a teacher last asked."""
+        self._unread: dict[int, tuple[str, float, bool]] = {}
+        """Requests that wait: the replica whose answer could not be read, since when, whether one attempt is left."""
+        self._now = 0.0
         self._leased: dict[int, RequestLease] = {}
         self._ordered = NumberSet()
         """Children, by cause and number among its orders."""
@@ -170,6 +190,7 @@ class RequestBook:
 
     def lease(self, replica: str, incarnation: str, n: int, now: float, teacher: int = 0) -> list[ExerciseRequest]:
         """Up to `n` requests for a replica; what its earlier incarnations held, and what is overdue, goes out again."""
+        self._now = self._asked[teacher][replica] = now
         self._reclaim(replica, incarnation, now)
         queues = self._queues[teacher]
         held = [lease for lease in self._leased.values() if lease.replica == replica] if self._deaths else []
@@ -177,8 +198,8 @@ class RequestBook:
             return []
         if queues.suspects and n > 0 and len(self._leased) < self._slots:
             return [self._give(queues.suspects.popleft(), replica, incarnation, now, alone=True)]
-        leased = []
-        while len(leased) < n and len(self._leased) < self._slots and (request := queues.take()) is not None:
+        leased, barred = [], self._for_others(replica, teacher)
+        while len(leased) < n and len(self._leased) < self._slots and (request := queues.take(barred)) is not None:
             leased.append(self._give(request, replica, incarnation, now))
         return leased
 
@@ -191,6 +212,7 @@ class RequestBook:
         """Close everything that waits for a replica: nobody is going to write it."""
         dropped = [r for queues in self._queues.values() for q in vars(queues).values() for r in q]
         self._queues.clear()
+        self._unread.clear()
         for request in dropped:
             self._waiting[request.kind] -= 1
         return dropped
@@ -207,16 +229,20 @@ class RequestBook:
     def settle(self, request_id: int) -> ExerciseRequest | None:
         """The item is written. Returns its request, or None when it was settled before or is not known."""
         lease = self._leased.pop(request_id, None)
+        self._unread.pop(request_id, None)
         request = lease.request if lease else self._remove_queued(request_id)
         if request is not None:
             self._waiting[request.kind] -= 1
         return request
 
-    def fail(self, request_id: int, attempt: int, spare: bool = False) -> tuple[ExerciseRequest, bool] | None:
+    def fail(
+        self, request_id: int, attempt: int, spare: bool = False, unread: bool = False
+    ) -> tuple[ExerciseRequest, bool] | None:
         """An attempt was rejected: queue the next one, or close the request.
 
         Args:
             spare: it goes out once more even if this was its last attempt.
+            unread: there was no text that could be read; another replica should try.
 
         Returns:
             The request and whether it is final; None when this attempt is no longer the current one.
@@ -229,6 +255,8 @@ class RequestBook:
             self._waiting[lease.request.kind] -= 1
             return lease.request, True
         self._requeue(lease.request)
+        if unread:
+            self._unread[request_id] = lease.replica, self._now, attempt + 2 >= self._attempts
         return lease.request, False
 
     def take_back(self, replica: str, incarnation: int) -> int:
@@ -262,9 +290,24 @@ class RequestBook:
                 self._waiting[request.kind] += 1
                 self._queue(request)
 
+    def _for_others(self, replica: str, teacher: int) -> set[int]:
+        """Requests whose answer by this replica could not be read, and for which another one is waited for."""
+        if not self._unread:
+            return set()
+        busy = {lease.replica for lease in self._leased.values()}
+        others = (other for other in self._asked[teacher].items() if other[0] != replica)
+        there = any(other in busy or self._now - asked <= THERE_S for other, asked in others)
+        to_come = self._replicas(teacher) > 1
+        return {
+            request
+            for request, (who, since, last) in self._unread.items()
+            if who == replica and self._now - since < ELSEWHERE_S and (there or (last and to_come))
+        }
+
     def _give(
         self, request: ExerciseRequest, replica: str, incarnation: str, now: float, alone: bool = False
     ) -> ExerciseRequest:
+        self._unread.pop(request.id, None)
         request = replace(request, seed=self._seed_of(request))
         self._leased[request.id] = RequestLease(request, replica, incarnation, now, alone)
         return request

@@ -81,7 +81,12 @@ class Supply:
         generate, graph = config.generate, config.graph
         self._router = Router(config)
         self.book = RequestBook(
-            generate.slots, generate.attempts, 1.5 * generate.request_timeout_s, config.run.seed, self._router.teacher
+            generate.slots,
+            generate.attempts,
+            1.5 * generate.request_timeout_s,
+            config.run.seed,
+            self._router.teacher,
+            lambda teacher: config.pool[teacher].replicas,
         )
         self.garbage = Garbage(self._router.replaceable)
         self._spared: set[int] = set()
@@ -259,7 +264,7 @@ class Supply:
         """Count failed attempts; order the next attempt or close the request. Returns exercises that this releases."""
         released = []
         for row in rows:
-            outcome = self.book.fail(row["id"], row["attempt"], self._spare(row))
+            outcome = self.book.fail(row["id"], row["attempt"], self._spare(row), row["reason"] in UNREADABLE)
             if outcome is None:
                 continue
             request, final = outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsa_ray.curriculum.garbage import EVERY
+from dsa_ray.curriculum.requests import ELSEWHERE_S
 from dsa_ray.curriculum.routing import writer_of
 from dsa_ray.records import Assignment
 from tests.curriculum.simulation import World, numbers_for, small_config
@@ -57,6 +58,13 @@ def test_a_broken_replica_is_condemned_and_costs_no_request() -> None:
     assert world.curator.facts()["replaced"] == {"teacher-1": 1}
 
 
+def test_one_that_is_quick_to_ask_again_does_not_spend_the_attempts_at_the_graph() -> None:
+    world = many()
+    assert play(world, [*["teacher-1"] * 8, "teacher-0", "teacher-2"], {"teacher-1": 1}) == [{"teacher-1": 1}]
+    assert not [event for event in world.events if event["event"] == "reject" and event["final"]]
+    assert world.curator.supply.book.unsettled == 0
+
+
 def test_what_it_held_goes_out_again_at_once() -> None:
     world = many()
     play(world, ["teacher-0", "teacher-2"], {}, turns=20)
@@ -77,6 +85,7 @@ def test_a_request_is_spared_its_last_attempt_once() -> None:
     for attempt in range(3):
         held = world.curator.lease_requests("teacher-1", "1", EVERY)
         assert {each.request.attempt for each in held} == {attempt}
+        world.now += ELSEWHERE_S  # no other takes it
         world.curator.reject([garbled(each, "0/teacher-1.1") for each in held])
     assert [event for event in world.events if event["event"] == "reject" and event["final"]] == []
     held = world.curator.lease_requests("teacher-1", "1", EVERY)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsa_ray.curriculum.requests import RequestBook
+from dsa_ray.curriculum.requests import ELSEWHERE_S, THERE_S, RequestBook
 from dsa_ray.records import ExerciseRequest, Kind, Order
 
 
@@ -87,6 +87,51 @@ def test_a_failed_attempt_is_repeated_and_the_last_one_is_final():
     assert requests.unsettled_of(Kind.TEXTBOOK) == 0
 
 
+def unread(requests: RequestBook, replica: str, now: float) -> None:
+    """This replica is given a request, the first, and answers it with garbage."""
+    (request,) = requests.lease(replica, "1", 1, now)
+    assert requests.fail(request.id, request.attempt, unread=True) == (request, False)
+
+
+def test_what_could_not_be_read_is_tried_by_another_replica_that_is_there():
+    requests = book()
+    requests.mint(order())
+    assert requests.lease("other", "1", 0, now=0) == []
+    unread(requests, "broken", now=1)
+    requests.mint(order())
+    assert [request.id for request in requests.lease("broken", "1", 8, now=2)] == [2]
+    assert [request.id for request in requests.lease("other", "1", 8, now=2)] == [1]
+
+
+def test_a_busy_replica_is_waited_for_but_not_for_long():
+    requests = book(timeout_s=1000)
+    requests.mint(order())
+    assert len(requests.lease("busy", "1", 1, now=0)) == 1
+    requests.mint(order())
+    unread(requests, "broken", now=60)
+    assert requests.lease("broken", "1", 8, now=60 + ELSEWHERE_S - 1) == []
+    assert len(requests.lease("broken", "1", 8, now=60 + ELSEWHERE_S)) == 1
+
+
+def test_the_last_attempt_waits_for_a_replica_that_is_to_come():
+    requests = RequestBook(8, 3, 1000, seed=0, replicas=lambda teacher: 2)
+    requests.mint(order())
+    unread(requests, "broken", now=0)
+    unread(requests, "broken", now=1)
+    assert requests.lease("broken", "1", 8, now=ELSEWHERE_S) == []
+    assert requests.lease("late", "1", 8, now=ELSEWHERE_S)[0].attempt == 2
+
+
+def test_nobody_is_waited_for_where_no_other_is_there():
+    requests = book()
+    assert requests.lease("gone", "1", 8, now=0) == []
+    assert requests.lease("of another teacher", "1", 8, now=THERE_S, teacher=1) == []
+    requests.mint(order())
+    unread(requests, "alone", now=THERE_S)
+    assert requests.lease("alone", "1", 8, now=THERE_S) == []
+    assert len(requests.lease("alone", "1", 8, now=THERE_S + 1)) == 1
+
+
 def test_a_restored_book_continues_ids_causes_and_what_was_open():
     old = [
         ExerciseRequest(id=1, kind=Kind.EXERCISE, skills=("a",)),
@@ -103,19 +148,23 @@ def test_a_restored_book_continues_ids_causes_and_what_was_open():
 @given(st.lists(st.tuples(st.sampled_from(["mint", "lease", "settle", "fail", "die"]), st.integers(0, 9)), max_size=60))
 def test_every_request_is_always_in_one_place(steps: list[tuple[str, int]]):
     """Queued, leased or settled: never lost, never twice, whatever happens in whatever order."""
-    requests = book(slots=4, attempts=3)
+    requests = book(slots=4, attempts=3, timeout_s=1000)
     incarnation, settled, final = 0, set(), set()
     held: dict[int, int] = {}
-    for action, number in steps:
+    for turn, (action, number) in enumerate(steps):
         if action == "mint":
             requests.mint(order())
         elif action == "lease":
-            for request in requests.lease("r", str(incarnation), number, now=0):
+            for request in requests.lease(f"r-{number % 2}", str(incarnation), number, now=turn):
                 assert request.id not in settled | final
                 held[request.id] = request.attempt
         elif action == "settle" and requests.settle(number) is not None:
             settled.add(number)
-        elif action == "fail" and (outcome := requests.fail(number, held.get(number, -1))) and outcome[1]:
+        elif (
+            action == "fail"
+            and (outcome := requests.fail(number, held.get(number, -1), unread=turn % 2 > 0))
+            and outcome[1]
+        ):
             final.add(number)
         elif action == "die":
             incarnation += 1
