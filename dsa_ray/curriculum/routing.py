@@ -51,6 +51,10 @@ class Router:
             return 0
         return next((teacher for teacher, end in enumerate(self._ends) if int(number) < end), 0)
 
+    def replicas(self, teacher: int) -> int:
+        """How many replicas a teacher should have."""
+        return self._teachers[teacher].replicas
+
     def _able(self, role: str) -> list[int]:
         """Those who write this and may be asked."""
         teachers = enumerate(self._teachers)

@@ -86,7 +86,7 @@ class Supply:
             1.5 * generate.request_timeout_s,
             config.run.seed,
             self._router.teacher,
-            lambda teacher: config.pool[teacher].replicas,
+            self._router.replicas,
         )
         self.garbage = Garbage(self._router.replaceable)
         self._spared: set[int] = set()
