@@ -36,7 +36,7 @@ from dsa_ray.actors.recorder_actor import RecorderActor
 from dsa_ray.actors.replica import student_teacher
 from dsa_ray.actors.replica_actor import ReplicaActor
 from dsa_ray.actors.starting import NeverStarted, Starts
-from dsa_ray.actors.trainer import TrainerActor, TrainerShares, asking_here
+from dsa_ray.actors.trainer import TrainerActor, TrainerShares, trainer_environment
 from dsa_ray.actors.whereabouts import RUN_VARIABLE
 from dsa_ray.config import Config, ConfigError
 from dsa_ray.embedded import shipped
@@ -318,8 +318,9 @@ class Ring:
         )
         core = node_of(self._config, "core")
         again = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+        environment = trainer_environment(elastic=self._config.train.min_ranks is not None)
         self._trainer = TrainerActor.options(
-            name=self._name("trainer"), resources=core, runtime_env=asking_here(), **again
+            name=self._name("trainer"), resources=core, runtime_env=environment, **again
         ).remote()
         self._fit = self._trainer.fit.remote(
             self._config.model_dump(mode="json"), self._run.path, self._student_model, self._curator, shares

@@ -22,6 +22,7 @@ from ray._private.state import state
 from ray.actor import ActorHandle
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.train import ControllerError, DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -37,6 +38,9 @@ NOT_STARTED = WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 """Of Ray Train's own errors those after which it would try again itself."""
 AGAIN_S = 1.0
 """Until removed ranks have ended."""
+ROOM_S = 10
+"""For how long an elastic group of ranks waits for its room. It is asked for only once it is there; but Ray Train hears
+up to 20 s late that a node is gone, asks for its room too, and would wait the default 60 s for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +57,27 @@ class TrainerShares:
     """Of those on which their readers may lie."""
 
 
-def asking_here() -> dict[str, Any]:
-    """Runtime environment of an actor that, with all that it starts, asks this cluster about the state of actors.
+def trainer_environment(elastic: bool) -> dict[str, Any]:
+    """Runtime environment of the trainer and of all that it starts: they ask this cluster about the state of actors.
 
     Otherwise Ray's state API asks the cluster whose address a `ray start` last left on the machine. Ray Train asks it
     whether its controller is alive: a cluster that is gone holds the end of training up by its timeouts, 38 s, and one
     that lives knows of no such controller, upon which nobody would free the room of its ranks any more.
+
+    Args:
+        elastic: whether the number of ranks follows the nodes (`train.min_ranks`).
     """
-    return {"env_vars": {ray_constants.RAY_ADDRESS_ENVIRONMENT_VARIABLE: ray.get_runtime_context().gcs_address}}
+    variables = {ray_constants.RAY_ADDRESS_ENVIRONMENT_VARIABLE: ray.get_runtime_context().gcs_address}
+    if elastic:
+        variables[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(ROOM_S)
+    return {"env_vars": variables}
 
 
 @ray.remote(num_cpus=0)
 class TrainerActor:
     """Runs `fit` away from the driver: a driver that is interrupted ends it by ending this actor.
 
-    Called again after a restart, `fit` goes on from the latest checkpoint. To be made with `asking_here`.
+    Called again after a restart, `fit` goes on from the latest checkpoint. To be made with `trainer_environment`.
     """
 
     def fit(self, config: dict[str, Any], run: str, student_path: str, curator: ActorHandle, shares: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,12 @@ class Asking:
     def state_of_a_child(self) -> str:
         return ray.get(Asking.remote().state.remote())
 
+    def room_s(self) -> str | None:
+        return os.environ.get("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")
+
+    def room_s_of_a_child(self) -> str | None:
+        return ray.get(Asking.remote().room_s.remote())
+
 
 @pytest.mark.ring
 @pytest.mark.timeout(120)
@@ -84,9 +91,20 @@ def test_what_the_trainer_starts_asks_its_own_cluster_though_another_left_its_ad
         Path(folder, "ray").mkdir()
         Path(folder, "ray", "ray_current_cluster").write_text("127.0.0.1:9")
         start_ray(1, include_dashboard=True, dashboard_host="127.0.0.1", configure_logging=False)
-        asking = Asking.options(runtime_env=trainer.asking_here()).remote()
+        asking = Asking.options(runtime_env=trainer.trainer_environment(elastic=False)).remote()
         assert ray.get(asking.state_of_a_child.remote(), timeout=30.0) == "ALIVE"
         ray.shutdown()
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("no_ray_left")
+def test_only_elastic_ranks_give_their_room_up_soon() -> None:
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    for elastic, seconds in ((True, "10"), (False, None)):
+        asking = Asking.options(runtime_env=trainer.trainer_environment(elastic)).remote()
+        assert ray.get(asking.room_s_of_a_child.remote(), timeout=30.0) == seconds
+    ray.shutdown()
 
 
 def test_any_other_fault_of_the_controller_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
