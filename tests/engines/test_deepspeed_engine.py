@@ -48,7 +48,7 @@ def test_in_fp32_one_rank_equals_the_plain_engine(build, tmp_path: Path, stage: 
     config = config_with(zero_stage=stage, learning_rate=1e-3)
     plain, engine = TorchEngine(tiny_model(), config), build(config)
     for left, right in zip(train(engine, steps, config), train(plain, steps, config), strict=True):
-        np.testing.assert_allclose(left.losses, right.losses, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(left.losses, right.losses, rtol=0, atol=3e-6)  # a unit of fp32 here is 5e-7
         assert left.grad_norm == pytest.approx(right.grad_norm, rel=1e-5)
     expected = exported(plain, tmp_path / "plain")
     for name, tensor in exported(engine, tmp_path / "deepspeed").items():
