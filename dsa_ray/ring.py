@@ -322,9 +322,15 @@ class Ring:
         self._trainer = TrainerActor.options(
             name=self._name("trainer"), resources=core, runtime_env=environment, **again
         ).remote()
-        self._fit = self._trainer.fit.remote(
-            self._config.model_dump(mode="json"), self._run.path, self._student_model, self._curator, shares
+        self._begin_fit = functools.partial(
+            self._trainer.fit.remote,
+            self._config.model_dump(mode="json"),
+            self._run.path,
+            self._student_model,
+            self._curator,
+            shares,
         )
+        self._fit = self._begin_fit()
 
     def training_over(self) -> bool:
         """Whether the trainer has exported the student. Raises `RingBroken` with its reason when it failed."""
@@ -335,7 +341,13 @@ class Ring:
         try:
             ray.get(self._fit)
         except ray.exceptions.RayError as error:
-            raise RingBroken(f"the trainer failed: {_reason(error)}") from error
+            if not _lost_another(error):
+                raise RingBroken(f"the trainer failed: {_reason(error)}") from error
+            # The controller of its ranks has ended, or trains on unheard: it ends with the trainer at the latest.
+            ray.kill(self._trainer, no_restart=False)
+            self._fit = self._begin_fit()
+            self.notes.append("the controller of the ranks was lost; training went on from the last checkpoint")
+            return False
         self._ask_curator("training_over")
         self._trained = True
         return True
@@ -509,6 +521,11 @@ def _raise_if_failed(call: ray.ObjectRef, what: str) -> None:
         if isinstance(cause, ConfigError):
             raise cause from error
         raise RingBroken(f"{what}: {_reason(error)}") from error
+
+
+def _lost_another(error: ray.exceptions.RayError) -> bool:
+    """Whether the actor that was called failed because it lost one that it had called itself."""
+    return isinstance(getattr(error, "cause", None), ray.exceptions.RayActorError)
 
 
 def _reason(error: BaseException) -> str:

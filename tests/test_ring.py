@@ -84,9 +84,14 @@ def drive(
 
 
 def pid_of_a_rank() -> int:
+    return pid_of("RayTrainWorker")
+
+
+def pid_of(actor: str) -> int:
+    """Of an actor of this class."""
     alive = list_actors(
         address=ray.get_runtime_context().gcs_address,
-        filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")],
+        filters=[("class_name", "=", actor), ("state", "=", "ALIVE")],
         detail=True,
     )
     return alive[0].pid
@@ -133,6 +138,25 @@ def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path
     assert max(ids.values()) == 1
     for exercise in facts["exercises"].values():
         assert len(exercise["losses"]) == exercise["visits"]
+
+
+@pytest.mark.slow
+def test_a_killed_controller_of_the_ranks_costs_the_steps_since_the_last_checkpoint(tmp_path: Path):
+    config = small(tmp_path)
+    killed: list[int] = []
+
+    def kill_the_controller(status: dict[str, Any]) -> None:
+        if status["step"] >= 30 and not killed:
+            killed.append(pid_of("TrainController"))
+            os.kill(killed[0], signal.SIGKILL)
+
+    facts = drive(config, kill_the_controller)
+    assert killed
+    assert facts["status"]["attempt"] == 2
+    assert facts["status"]["step"] == facts["status"]["steps"]
+    begun = [event["step"] for event in events(config) if event["event"] == "attempt"]
+    assert begun[0] == 0
+    assert begun[1] >= 20  # from the checkpoint
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from ray._private import ray_constants
 from ray._private.state import state
 from ray.actor import ActorHandle
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.exceptions import RayActorError
 from ray.train import ControllerError, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
@@ -34,8 +36,9 @@ from dsa_ray.streams.training import configure_context, training_stream
 
 logger = logging.getLogger(__name__)
 
-NOT_STARTED = WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
-"""Of Ray Train's own errors those after which it would try again itself."""
+AGAIN = WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError, RayActorError
+"""What a controller may end with that the next one need not: it did not get its ranks started, or an actor was lost
+where it does not expect it."""
 AGAIN_S = 1.0
 """Until removed ranks have ended."""
 ROOM_S = 10
@@ -69,7 +72,8 @@ def trainer_environment(elastic: bool) -> dict[str, Any]:
     """
     variables = {ray_constants.RAY_ADDRESS_ENVIRONMENT_VARIABLE: ray.get_runtime_context().gcs_address}
     if elastic:
-        variables[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(ROOM_S)
+        given = os.environ.get(WORKER_GROUP_START_TIMEOUT_S_ENV_VAR)
+        variables[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = given or str(ROOM_S)
     return {"env_vars": variables}
 
 
@@ -100,12 +104,14 @@ def fit(
 
     Raises:
         ray.train.TrainingFailedError: after `train.max_failures` restarts.
+        ray.exceptions.RayActorError: the controller ended, or a call to it was lost and it may live; in the latter
+            case nobody but the end of this process ends it.
     """
     while True:
         try:
             return _fit(config, run, student_path, curator, shares)
         except ControllerError as error:
-            if not isinstance(error.controller_failure, NOT_STARTED):
+            if not isinstance(error.controller_failure, AGAIN):
                 raise
             logger.warning("the ranks are asked for again: %s", str(error.controller_failure).partition("\n")[0])
         free_rooms()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.exceptions import ActorUnavailableError
 from ray.train import ControllerError
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.util.placement_group import placement_group
@@ -36,7 +37,8 @@ def fit_with(monkeypatch: pytest.MonkeyPatch, *outcomes: Any) -> tuple[Any, list
 def test_ranks_that_do_not_start_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = ControllerError(WorkerGroupStartupFailedError("a rank failed to initialize"))
     late = ControllerError(WorkerGroupStartupTimeoutError(2))
-    assert fit_with(monkeypatch, failed, late, "trained", "once more") == ("trained", ["once more"])
+    lost = ControllerError(ActorUnavailableError("a call was lost", b"0" * 16))
+    assert fit_with(monkeypatch, failed, late, lost, "trained", "once more") == ("trained", ["once more"])
 
 
 @ray.remote(num_cpus=0)
@@ -99,11 +101,13 @@ def test_what_the_trainer_starts_asks_its_own_cluster_though_another_left_its_ad
 @pytest.mark.ring
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("no_ray_left")
-def test_only_elastic_ranks_give_their_room_up_soon() -> None:
+def test_only_elastic_ranks_give_their_room_up_soon_unless_the_user_says_when(monkeypatch: pytest.MonkeyPatch) -> None:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
     for elastic, seconds in ((True, "10"), (False, None)):
         asking = Asking.options(runtime_env=trainer.trainer_environment(elastic)).remote()
         assert ray.get(asking.room_s_of_a_child.remote(), timeout=30.0) == seconds
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "90")
+    assert trainer.trainer_environment(elastic=True)["env_vars"]["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] == "90"
     ray.shutdown()
 
 

@@ -39,8 +39,13 @@ CALLS_LOST = {
     "CoreWorkerService.grpc_client.PushTask": {"num_failures": 3, "req_failure_prob": 1, "resp_failure_prob": 1}
 }
 """So many at most by each process that calls, and percentages. Ray itself does not survive the loss of any message."""
-MARKS = {"examiner": "_Examination", "generation_reader": "ReadOutboxes", "training_reader": "Readrows"}
-"""What the titles of Ray Data's processes hold."""
+MARKS = {
+    "examiner": "_Examination",
+    "generation_reader": "ReadOutboxes",
+    "training_reader": "Readrows",
+    "controller": "TrainController",
+}
+"""What the titles of Ray Data's and Ray Train's processes hold."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ START, TRAINING, EXAM = "start", "training", "exam"
 REPLICAS = ("teacher-0", "student")
 WORKERS = ("examiner", "generation_reader", "training_reader")
 """Processes of Ray Data, which have no name of their own."""
-ACTORS = ("curator", "recorder", "trainer", "rank-0", "rank-1")
+ACTORS = ("curator", "recorder", "trainer", "controller", "rank-0", "rank-1")
 WHOLE = ("driver", "job")
 """What cannot go on by itself: the run is resumed."""
 LONG_S, SHORT_S = 20.0, 3.0

@@ -15,7 +15,7 @@ from tests.chaos.play import Play, Played, _tear, rows, texts
 from tests.chaos.schedules import ACTORS, REPLICAS, WHOLE, WORKERS, draw
 from tests.chaos.teacher import FailingWriter, order
 
-SEED = 262
+SEED = 4177
 """A dead engine, and a dead curator after it."""
 
 
