@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dsa_ray.config import Config, ConfigError, DynamicsConfig, with_overrides
+from dsa_ray.config import Config, ConfigError, with_overrides
 from dsa_ray.dynamics.replay import Key, Outcome, ReplayError, replay
 from dsa_ray.records import VerdictClass
 from dsa_ray.report.explain import printable
+from dsa_ray.sections import DynamicsConfig
 from dsa_ray.skills.start import elementary_in, graph_of
 from dsa_ray.storage.edits import put_edit
 from dsa_ray.storage.journal import JournalError

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsa_ray.config import Config, TrainConfig
+from dsa_ray.config import Config
+from dsa_ray.sections import TrainConfig
 
 PROCESS_GIB = 0.6
 ENGINE_GIB = 1.3

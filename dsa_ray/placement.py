@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dsa_ray.config import Config, ConfigError, Group, PoolTeacher
+from dsa_ray.config import Config, ConfigError
 from dsa_ray.machine import ClusterShape
 from dsa_ray.memory import MemoryRow, teacher_share
 from dsa_ray.records import Scope
+from dsa_ray.sections import Group, PoolTeacher
 
 Clock = Callable[[], float]
 CPU_ROW_TOKENS = 512

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from dsa_ray.config import Config, ConfigError, TeacherConfig
+from dsa_ray.config import Config, ConfigError
+from dsa_ray.sections import TeacherConfig
 from dsa_ray.served_files import adapter_rank, chat_template
 
 EMBEDDED = ("embedded:teacher", "embedded:student")

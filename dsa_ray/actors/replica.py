@@ -25,11 +25,12 @@ from typing import Any
 
 from dsa_ray.actors.meter import Meter
 from dsa_ray.actors.outbox import Outbox
-from dsa_ray.config import Config, TeacherConfig
+from dsa_ray.config import Config
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, TextEngine
 from dsa_ray.engines.calls import call_for, completion
 from dsa_ray.generation.prompts import render
 from dsa_ray.records import Assignment, Completion, TextRef, Written
+from dsa_ray.sections import TeacherConfig
 from dsa_ray.storage.filesystem import local_copy
 from dsa_ray.streams.batches import Batch
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from dsa_ray.config import GenerateConfig
 from dsa_ray.records import Kind, Order, SkillBrief, SkillGraph
+from dsa_ray.sections import GenerateConfig
 from dsa_ray.skills.combinations import draw
 
 

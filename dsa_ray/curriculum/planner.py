@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.curriculum.packing import pack_step, split_text
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.records import PackedItem, RowPlan, TextRef
+from dsa_ray.sections import TrainConfig
 
 TEXTBOOKS = "textbooks"
 EXERCISES = "exercises"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsa_ray.config import DynamicsConfig, QuantilesConfig
 from dsa_ray.dynamics.columns import Columns
 from dsa_ray.dynamics.skill_levels import SkillLevels
+from dsa_ray.sections import DynamicsConfig, QuantilesConfig
 
 _LONG = 4
 """Windows over which levels of skills and of planted wrong answers are taken: one holds few cycles of each."""

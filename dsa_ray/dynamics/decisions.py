@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.number_set import NumberSet
 from dsa_ray.dynamics.pairing import Waiting, WaitingRoom
 from dsa_ray.records import (
@@ -19,6 +18,7 @@ from dsa_ray.records import (
     Verdict,
     VerdictClass,
 )
+from dsa_ray.sections import DynamicsConfig
 
 _CLASS_CODES = {VerdictClass.HARD: 1, VerdictClass.EASY: 2}
 _CLASS_OF_CAUSE = {

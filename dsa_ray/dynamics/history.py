@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.columns import Columns
 from dsa_ray.dynamics.index import DenseIndex
 from dsa_ray.dynamics.pending import Pending, checked, distinct, joined
+from dsa_ray.sections import DynamicsConfig
 
 _NONE = -1
 _FLOOR = 0.01

@@ -16,11 +16,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dsa_ray.config import Config, DynamicsConfig
+from dsa_ray.config import Config
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
 from dsa_ray.records import Action, ExerciseRequest, Kind, Verdict
+from dsa_ray.sections import DynamicsConfig
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.texts import STREAM, request_from_row
 

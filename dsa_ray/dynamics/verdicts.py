@@ -32,11 +32,11 @@ from itertools import groupby
 
 import numpy as np
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Baselines, Levels, planted_window
 from dsa_ray.dynamics.history import CompletedCycle, cycle_columns, cycles_of_state
 from dsa_ray.dynamics.quantiles import by_quantiles
 from dsa_ray.records import Verdict, VerdictClass
+from dsa_ray.sections import DynamicsConfig
 
 _PLANTED_NEEDED = 6
 """Planted cycles below which L_b is not believed: its standard error is then two fifths of the planted deviation."""

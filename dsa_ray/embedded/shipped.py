@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dsa_ray.config import TeacherConfig
+from dsa_ray.sections import TeacherConfig
 
 MODELS = Path(__file__).parent / "models"
 PREFIX = "embedded:"

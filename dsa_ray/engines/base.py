@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from dsa_ray.config import ConfigError, TeacherConfig
+from dsa_ray.config import ConfigError
 from dsa_ray.records import Assignment, Written
+from dsa_ray.sections import TeacherConfig
 
 
 class EngineError(Exception):

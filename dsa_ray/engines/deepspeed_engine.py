@@ -28,7 +28,8 @@ import torch.distributed
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from dsa_ray.config import ConfigError, TrainConfig
+from dsa_ray.config import ConfigError
+from dsa_ray.sections import TrainConfig
 from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.finite import finite_part
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel

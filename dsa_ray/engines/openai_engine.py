@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError, EngineRefused
 from dsa_ray.engines.window import Window
+from dsa_ray.sections import TeacherConfig
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineDead, EngineError, EngineRefused
 from dsa_ray.engines.engine_thread import EngineThread
 from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
+from dsa_ray.sections import TeacherConfig
 from dsa_ray.served_files import adapter_rank, chat_template
 
 logger = logging.getLogger(__name__)

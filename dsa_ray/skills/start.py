@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsa_ray.config import Config, GraphConfig
+from dsa_ray.config import Config
 from dsa_ray.records import Kind, Prerequisites, SkillGraph
+from dsa_ray.sections import GraphConfig
 from dsa_ray.skills import syllabus_text, taxonomy_tree
 from dsa_ray.skills.decompose import Decomposition
 from dsa_ray.skills.files.bounds import read_text

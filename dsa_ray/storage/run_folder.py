@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-from dsa_ray.config import MOST_ANSWER_S, Config, ConfigError, parse
+from dsa_ray.config import Config, ConfigError, parse
+from dsa_ray.sections import MOST_ANSWER_S
 from dsa_ray.storage.filesystem import TEMPORARY, Folder, name_within
 from dsa_ray.storage.lock import FolderInUse, FolderLock
 from dsa_ray.storage.resume import check_resume

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 
 _PEAK_TFLOPS = {
     "H200": 989.0,

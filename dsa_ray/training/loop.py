@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.collate import NO_LOSS, PHASES, example_ids, example_visits
 from dsa_ray.training.schedule import learning_rate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 
 _BETAS = (0.9, 0.95)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.storage.checkpoints import CheckpointError
 from dsa_ray.training.student import Student
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 
 
 def learning_rate(config: TrainConfig, phase: str, progress: float) -> float:

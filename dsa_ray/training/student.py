@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.generation.tokens import load_tokenizer, with_chat_template
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.student_check import StudentError, check_tokenizer
 
 Student: TypeAlias = PreTrainedModel | PeftModel

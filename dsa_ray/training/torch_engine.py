@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.finite import finite_part
 from dsa_ray.training.isolation import PackedModel
 from dsa_ray.training.loop import RowResult, StepResult

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.records import Action, Decision, Kind, Order, Verdict
+from dsa_ray.sections import DynamicsConfig
 
 OWN, PARTNER, BOTH = "own", "partner", "both"
 

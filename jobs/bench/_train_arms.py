@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.collate import Row
 from dsa_ray.training.isolation import PackedModel
 from dsa_ray.training.loop import StepReport, run_rank

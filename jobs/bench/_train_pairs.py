@@ -19,7 +19,7 @@ from _train_arms import SHAPES, Arm, LoopArm, SilentArm, StreamArm
 from _train_text import Feed, RowProcess, Text, rows
 from _train_trl import pairs_with_trl, synchronize
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 
 STREAM, SILENT, BARE, PLAIN, TRL = "stream", "silent", "bare", "plain", "trl"
 

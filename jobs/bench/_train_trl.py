@@ -13,8 +13,8 @@ import torch
 from _train_text import Text
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.sections import TrainConfig
 
 MISSING = [name for name in ("trl", "datasets", "accelerate") if importlib.util.find_spec(name) is None]
 """What TRL needs and is not here; it is optional."""

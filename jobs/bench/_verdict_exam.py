@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import nn
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.embedded.exam import exam
 from dsa_ray.evaluation.exam import Question
 from dsa_ray.generation.answers import final_answer
 from dsa_ray.generation.tokens import StudentTokenizer
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.student import load_student
 from dsa_ray.training.torch_engine import TorchEngine
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from _verdict_runs import Run
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Levels
 from dsa_ray.dynamics.history import MEASURES, LossHistory
 from dsa_ray.dynamics.verdicts import Judge, error_score
 from dsa_ray.records import VerdictClass
+from dsa_ray.sections import DynamicsConfig
 
 COMMON = {"planted_min": 32}
 ONE_FOR_ALL = {"by_skill": False}

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.curriculum.packing import pack_step
 from dsa_ray.embedded.recipe.measure import ask
 from dsa_ray.engines.base import EngineAnswer, EngineCall
 from dsa_ray.ladders.samples import Tokenised
 from dsa_ray.records import PackedItem, RowPlan, TextRef
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.collate import Row, pack
 from dsa_ray.training.loop import run_rank
 from dsa_ray.training.student import load_student

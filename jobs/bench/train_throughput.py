@@ -34,8 +34,8 @@ from _train_pairs import BARE, PLAIN, SILENT, STREAM, TRL, Comparison, Measured,
 from _train_text import Feed, Text, load_texts, make_tokenizer, rows
 from _train_trl import MISSING
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.machine import this_machine
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.flops import peak_flops, training_flops
 
 # Per shape: steps of a block, pairs. A block lasts some seconds.

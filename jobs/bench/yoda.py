@@ -32,7 +32,7 @@ from _result import at_least, finish
 from _yoda_student import TorchStudent, to_loss_tokens, train
 
 from dsa_ray.actors.replica import Replica
-from dsa_ray.config import Config, TrainConfig, parse
+from dsa_ray.config import Config, parse
 from dsa_ray.embedded import compose, shipped, syllabus
 from dsa_ray.embedded.engine import ExactEngine
 from dsa_ray.embedded.exam import exam
@@ -45,6 +45,7 @@ from dsa_ray.generation.tokens import StudentTokenizer
 from dsa_ray.ladders.ladder import Ladder, Shape, Stage
 from dsa_ray.ladders.samples import Form, Sample, Tokenised, ordered, samples, tokenised
 from dsa_ray.records import Exercise, SkillBrief
+from dsa_ray.sections import TrainConfig
 from dsa_ray.streams.climber import Answering, Basic, Climber
 from dsa_ray.training.student import load_student
 

@@ -11,7 +11,7 @@ from unittest import mock
 import psutil
 from ray.cluster_utils import Cluster
 
-from dsa_ray.config import Group
+from dsa_ray.sections import Group
 from tests.chaos.schedules import NODES
 
 HEAD = "head"

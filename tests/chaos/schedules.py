@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dsa_ray.config import Group
+from dsa_ray.sections import Group
 
 STEPS = 120
 """Of training on exercises; textbooks come before."""

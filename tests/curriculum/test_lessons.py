@@ -1,8 +1,8 @@
 import numpy as np
 
-from dsa_ray.config import GenerateConfig
 from dsa_ray.curriculum.lessons import Lessons
 from dsa_ray.records import Edge, Session, Skill
+from dsa_ray.sections import GenerateConfig
 from dsa_ray.skills.graph import briefs, build
 from tests.skills.builders import a_graph
 

@@ -1,8 +1,8 @@
-from dsa_ray.config import TrainConfig
 from dsa_ray.curriculum.planner import StepPlanner, reading_order
 from dsa_ray.curriculum.sampler import Sampler
 from dsa_ray.curriculum.table import ExerciseTable
 from dsa_ray.records import ExerciseRequest, Kind, TextRef
+from dsa_ray.sections import TrainConfig
 
 TRAIN = TrainConfig(ranks=2, rows_per_step=1, slots=4, row_tokens=100, steps=10, textbook_passes=1)
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Baselines, planted_window
+from dsa_ray.sections import DynamicsConfig
 
 
 def baselines(**values) -> Baselines:

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.records import Action, Decision, Kind, Order, Verdict, VerdictClass
+from dsa_ray.sections import DynamicsConfig
 
 EASY, HARD, WRONG, AMBIGUOUS = (
     VerdictClass.EASY,

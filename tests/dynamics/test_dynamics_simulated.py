@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.dynamics.history import LossHistory
 from dsa_ray.dynamics.verdicts import Judge
 from dsa_ray.records import Action, Kind, Verdict, VerdictClass
+from dsa_ray.sections import DynamicsConfig
 
 STEPS = 480
 

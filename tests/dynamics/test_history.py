@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.history import LossHistory
+from dsa_ray.sections import DynamicsConfig
 
 Row = tuple[int, int, float]  # exercise, visit, loss
 

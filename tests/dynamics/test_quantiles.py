@@ -3,10 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dsa_ray.config import ConfigError, DynamicsConfig, parse
+from dsa_ray.config import ConfigError, parse
 from dsa_ray.dynamics.history import CompletedCycle, LossHistory
 from dsa_ray.dynamics.verdicts import Judge
 from dsa_ray.records import VerdictClass
+from dsa_ray.sections import DynamicsConfig
 
 QUANTILES = DynamicsConfig(thresholds="quantiles", burn_in_verdicts=1, window=1000)
 

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.baselines import Levels
 from dsa_ray.dynamics.history import CompletedCycle
 from dsa_ray.dynamics.skill_levels import SkillLevels
 from dsa_ray.dynamics.verdicts import Judge, error_score, error_test_guard, judge
 from dsa_ray.records import Verdict, VerdictClass
+from dsa_ray.sections import DynamicsConfig
 from dsa_ray.storage.state import pack_state, unpack_state
 
 CONFIG = DynamicsConfig(error_level=1.0)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.student import prepare
 from tests.training.builders import tiny_model
 

@@ -15,8 +15,8 @@ pytest.importorskip("deepspeed")
 
 from transformers import AutoModelForCausalLM
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine
+from dsa_ray.sections import TrainConfig
 from dsa_ray.storage.checkpoints import CheckpointError, CheckpointStore, step_name
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.student import prepare

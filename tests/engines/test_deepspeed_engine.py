@@ -11,8 +11,9 @@ pytest.importorskip("deepspeed")
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from dsa_ray.config import ConfigError, TrainConfig
+from dsa_ray.config import ConfigError
 from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine, _check_equal_forwards, deepspeed_config
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training import loss as loss_module
 from dsa_ray.training.collate import Row
 from dsa_ray.training.isolation import Isolation, IsolationError, PackedModel
@@ -225,7 +226,7 @@ def test_standard_output_stays_clean_and_nothing_is_compiled(tmp_path: Path) -> 
     script = (
         "import logging, sys\n"
         "logging.basicConfig(level=logging.INFO)\n"
-        "from dsa_ray.config import TrainConfig\n"
+        "from dsa_ray.sections import TrainConfig\n"
         "from dsa_ray.engines.deepspeed_engine import DeepSpeedEngine\n"
         "from tests.training.builders import random_row, tiny_model\n"
         "engine = DeepSpeedEngine(tiny_model(), TrainConfig(rows_per_step=1))\n"

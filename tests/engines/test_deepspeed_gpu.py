@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.student import load_student, prepare
 from dsa_ray.training.torch_engine import TorchEngine
 from tests.engines.tiny_model import tiny_llama

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineAnswer, EngineCall, EngineError, EngineRefused, build
 from dsa_ray.engines.openai_engine import MESSAGE_TOKENS, OpenAIEngine, _estimate
+from dsa_ray.sections import TeacherConfig
 from tests.engines.scripted_server import Scripted, completion, error, serve
 from tests.engines.tiny_model import tiny_llama
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from dsa_ray.config import Config, TeacherConfig
+from dsa_ray.config import Config
 from dsa_ray.engines.base import EngineRefused
 from dsa_ray.engines.calls import call_for
 from dsa_ray.engines.vllm_engine import VLLMEngine
 from dsa_ray.generation.prompts import render
 from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
+from dsa_ray.sections import TeacherConfig
 from tests.engines.scripted import assignment, config
 from tests.test_served_files import adapter
 

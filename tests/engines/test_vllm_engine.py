@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dsa_ray.config import TeacherConfig
 from dsa_ray.engines.base import EngineCall, EngineDead, EngineError, EngineRefused, TextEngine, build
 from dsa_ray.engines.vllm_engine import VLLMEngine
+from dsa_ray.sections import TeacherConfig
 from tests.engines.tiny_model import tiny_llama
 
 pytestmark = [
@@ -132,7 +132,7 @@ def test_a_model_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
 
 STARTS_AND_WAITS = """
 import asyncio, sys, psutil
-from dsa_ray.config import TeacherConfig
+from dsa_ray.sections import TeacherConfig
 from dsa_ray.engines.vllm_engine import VLLMEngine
 
 async def main():

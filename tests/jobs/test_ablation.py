@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dsa_ray.config import DynamicsConfig
 from dsa_ray.dynamics.decisions import ExerciseFacts, Policy
 from dsa_ray.records import Kind, Verdict, VerdictClass
+from dsa_ray.sections import DynamicsConfig
 
 BENCH = Path(__file__).resolve().parents[2] / "jobs" / "bench"
 NAMES = ("_ablation_arms", "_ablation_control", "_ablation_plot", "_lego_arms", "_verdict_exam", "ablation")

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from dsa_ray.config import Config, ConfigError, GraphConfig, parse
+from dsa_ray.config import Config, ConfigError, parse
+from dsa_ray.sections import GraphConfig
 from dsa_ray.skills.decompose import Decomposition
 from dsa_ray.skills.files.formats import graph_text
 from dsa_ray.skills.graph import GraphError, to_node_link

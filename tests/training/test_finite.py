@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.collate import Row
 from dsa_ray.training.loop import NonFiniteLoss, StepReport, run_rank
 from dsa_ray.training.torch_engine import TorchEngine

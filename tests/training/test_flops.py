@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training import flops
 from dsa_ray.training.flops import peak_tokens_per_s
 from dsa_ray.training.student import prepare

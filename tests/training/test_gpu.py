@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training import loss as loss_module
 from dsa_ray.training.isolation import Isolation, PackedModel
 from dsa_ray.training.loss import example_losses, row_loss, row_tensors

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.collate import Row
 from dsa_ray.training.loop import NonFiniteLoss, RowResult, StepContractError, StepReport, StepResult, run_rank
 from tests.training.builders import random_row, random_steps

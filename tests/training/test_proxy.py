@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.proxy import ProxyPlan, train_proxy
 from tests.engines.tiny_model import tiny_llama
 

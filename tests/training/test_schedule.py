@@ -1,6 +1,6 @@
 import pytest
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.schedule import learning_rate
 
 CONFIG = TrainConfig(learning_rate=2.0, textbook_learning_rate=4.0, warmup=0.2, final_lr_share=0.1)

@@ -12,8 +12,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dsa_ray.config import TrainConfig
 from dsa_ray.generation.tokens import DEFAULT_CHAT_TEMPLATE
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training import student as student_module
 from dsa_ray.training.student import load_student, prepare
 from dsa_ray.training.student_check import StudentError

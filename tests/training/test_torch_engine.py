@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsa_ray.config import TrainConfig
+from dsa_ray.sections import TrainConfig
 from dsa_ray.training.loop import StepReport, run_rank
 from dsa_ray.training.torch_engine import TorchEngine
 from tests.training.builders import random_row, random_steps, tiny_model
