@@ -96,6 +96,7 @@ def test_an_engine_fails_as_often_as_it_is_told(tmp_path: Path) -> None:
     assert [writer._order() for _ in range(3)] == ["error", "error", None]
 
 
+@pytest.mark.slow
 @pytest.mark.ring
 @pytest.mark.timeout(420)
 def test_one_schedule_leaves_nothing_lost_doubled_or_behind(tmp_path: Path) -> None:
