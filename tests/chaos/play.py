@@ -137,7 +137,8 @@ class Play:
 
     def _start(self, environment: dict[str, str], resume: bool) -> subprocess.Popen[str]:
         self._output = open(self._folder / f"output-{len(self._played.codes)}.txt", "w+")  # noqa: SIM115 (held)
-        command = [sys.executable, "-m", "dsa_ray.cli", "run", str(self._config), *(["--resume"] if resume else [])]
+        again = ["--auto-resume"] if resume else []
+        command = [sys.executable, "-m", "dsa_ray.cli", "run", str(self._config), *again]
         return subprocess.Popen(
             command,
             cwd=ROOT,
