@@ -31,6 +31,9 @@ DEADLINE_S = 420.0
 """Of one process of the run: it ends by then, or says why not; a violation otherwise."""
 NAME = "chaos"
 LOOK_S = 0.5
+ENDED_S = 90.0
+"""All processes have ended so long after the driver. Ray's agents see after 2 s that their raylet is gone
+and, if it was killed before it could say so, try for 60 s to tell a control process that is gone too."""
 FAILING_CALLS = {"error": 12, "dead": 1, "hang": 3}
 DISK = "64m"
 CALLS_DELAYED = "CoreWorkerService.grpc_server.PushTask=0:20000"
@@ -157,9 +160,9 @@ class Play:
         self._output.seek(0)
         self._played.outputs.append(self._output.read())
         self._output.close()
-        for _ in range(150):
-            left = [each for each in self._seen.values() if _lives(each) and not self._stays(each)]
-            if not left:
+        until = time.monotonic() + ENDED_S
+        while left := [each for each in self._seen.values() if _lives(each) and not self._stays(each)]:
+            if time.monotonic() > until:
                 break
             time.sleep(0.2)
         for each in left:
