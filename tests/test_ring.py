@@ -83,8 +83,20 @@ def drive(
             ring.stop()
 
 
-def pid_of_a_rank() -> int:
-    return pid_of("RayTrainWorker")
+RANK, CONTROLLER = "RayTrainWorker", "TrainController"
+"""Classes of Ray Train's actors."""
+
+
+def kill_once(actor: str, step: int) -> tuple[Callable[[dict[str, Any]], None], list[int]]:
+    """For `drive`: kills an actor of this class at the first status with so many steps; and whom it has killed."""
+    killed: list[int] = []
+
+    def each_tick(status: dict[str, Any]) -> None:
+        if status["step"] >= step and not killed:
+            killed.append(pid_of(actor))
+            os.kill(killed[0], signal.SIGKILL)
+
+    return each_tick, killed
 
 
 def pid_of(actor: str) -> int:
@@ -123,13 +135,7 @@ def test_the_ring_trains_on_children_of_verdicts_and_local_replays_it(tmp_path: 
 @pytest.mark.slow
 def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path):
     config = small(tmp_path)
-    killed: list[int] = []
-
-    def kill_one_rank(status: dict[str, Any]) -> None:
-        if status["step"] >= 30 and not killed:
-            killed.append(pid_of_a_rank())
-            os.kill(killed[0], signal.SIGKILL)
-
+    kill_one_rank, killed = kill_once(RANK, step=30)
     facts = drive(config, kill_one_rank)
     assert killed
     assert facts["status"]["attempt"] == 2
@@ -143,13 +149,7 @@ def test_a_killed_rank_costs_no_exercise_and_no_loss_counts_twice(tmp_path: Path
 @pytest.mark.slow
 def test_a_killed_controller_of_the_ranks_costs_the_steps_since_the_last_checkpoint(tmp_path: Path):
     config = small(tmp_path)
-    killed: list[int] = []
-
-    def kill_the_controller(status: dict[str, Any]) -> None:
-        if status["step"] >= 30 and not killed:
-            killed.append(pid_of("TrainController"))
-            os.kill(killed[0], signal.SIGKILL)
-
+    kill_the_controller, killed = kill_once(CONTROLLER, step=30)
     facts = drive(config, kill_the_controller)
     assert killed
     assert facts["status"]["attempt"] == 2

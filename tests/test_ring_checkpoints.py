@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from dsa_ray.ring import Ring
 from dsa_ray.storage.checkpoints import CheckpointStore, step_name
 from dsa_ray.storage.run_folder import RunFolder
-from tests.test_ring import drive, events, pid_of_a_rank, small
+from tests.test_ring import RANK, drive, events, kill_once, small
 
 pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.timeout(280)]
 
@@ -22,13 +20,7 @@ pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.m
 @pytest.mark.slow
 def test_a_killed_rank_takes_the_same_steps_again_to_the_last_bit(tmp_path: Path) -> None:
     config = small(tmp_path)
-    killed: list[int] = []
-
-    def kill_one_rank(status: dict[str, Any]) -> None:
-        if status["step"] >= 32 and not killed:
-            killed.append(pid_of_a_rank())
-            os.kill(killed[0], signal.SIGKILL)
-
+    kill_one_rank, killed = kill_once(RANK, step=32)
     facts = drive(config, kill_one_rank)
     assert killed
     assert facts["status"]["attempt"] == 2

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
-from ray.util.state import list_actors
 
 from dsa_ray.actors.ladder_actor import CLIMBED
 from dsa_ray.ladders.ladder import Ladder
@@ -17,7 +15,7 @@ from dsa_ray.ladders.samples import LADDER
 from dsa_ray.storage.journal import iter_segments
 from dsa_ray.storage.run_folder import RunFolder
 from dsa_ray.storage.texts import STREAM
-from tests.test_ring import drive, small
+from tests.test_ring import drive, pid_of, small
 
 pytestmark = [pytest.mark.usefixtures("no_ray_left"), pytest.mark.ring, pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -47,9 +45,3 @@ def test_skills_that_stay_hard_are_climbed_meanwhile_and_what_they_teach_is_trai
     assert len({ladder.id for ladder in climbed}) >= ladders["over"]
     versions = {attempt.version for ladder in climbed for rung in ladder.rungs for attempt in rung.attempts}
     assert any("step-" in version for version in versions), versions
-
-
-def pid_of(kind: str) -> int:
-    address = ray.get_runtime_context().gcs_address
-    filters: list[Any] = [("class_name", "=", kind), ("state", "=", "ALIVE")]
-    return list_actors(address=address, filters=filters, detail=True)[0].pid
